@@ -1,0 +1,151 @@
+"""Words for reading a vendor: pages, feeds, and what a vendor's room must offer.
+
+A **feed** is what is asked of a vendor (one kind of request); a **dataset** is what is published (one contract, one
+table). Most feeds fill one dataset; some answers hold rows for two (a health report and its troubles).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from fleetlake.window import Window
+
+FLEET = "_fleet"
+"""Scope of a request that is about the whole account."""
+
+
+class Lane(StrEnum):
+    """Who goes first when an account's quota is short: live, then scheduled, then backfill."""
+
+    LIVE = "live"
+    SCHEDULED = "scheduled"
+    BACKFILL = "backfill"
+
+
+class Kind(StrEnum):
+    """How a feed is read."""
+
+    SNAPSHOT = "snapshot"  # the current state of all entities, no time range
+    WINDOW = "window"  # one scope, one window of event time; the answer replaces that window
+    REVISION = "revision"  # as WINDOW for backfills; scheduled runs continue from a revision instead
+    REPORT = "report"  # an asynchronous job about a window: submit, poll, collect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One vendor answer, as it came, with what is needed to go on after it.
+
+    Attributes:
+        body: the bytes of the answer, undecoded (content encoding removed).
+        request: method, path and query as sent; never a credential.
+        status: HTTP status.
+        content_type: header of the answer, empty when absent.
+        fetched_at: when the answer had arrived, UTC.
+        rows: how many rows the body holds.
+        cursor: where the next page starts; ``None`` when the feed has no cursor or nothing was read.
+        is_last: the vendor has no more: the proof of completeness rests on this.
+    """
+
+    body: bytes
+    request: str
+    status: int
+    content_type: str
+    fetched_at: dt.datetime
+    rows: int
+    cursor: str | None = None
+    is_last: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """One kind of request of a vendor.
+
+    Attributes:
+        name: unique within the vendor; the folder of its raw pages.
+        kind: how it is read.
+        per_scope: one request chain per vehicle or device, not one for the fleet.
+        datasets: contracts filled from its pages.
+        max_days: the longest window of one request, in UTC dates; ``None`` = no limit.
+    """
+
+    name: str
+    kind: Kind
+    per_scope: bool
+    datasets: Sequence[str]
+    max_days: int | None = None
+
+
+class Source(Protocol):
+    """What a vendor's room offers to the pipeline: one account's data, page by page.
+
+    Implementations live in ``vendors/<vendor>/source.py``. They raise only errors of ``fleetlake.errors``.
+    """
+
+    feeds: Mapping[str, Feed]
+
+    def pages(
+        self, feed: str, *, scope: str, window: Window | None, cursor: str | None, stream: bool = False
+    ) -> Iterator[Page]:
+        """Read a feed, starting after ``cursor``.
+
+        Args:
+            feed: name of a feed.
+            scope: vendor id of the vehicle or device, or ``FLEET``.
+            window: window of event time; ``None`` for snapshots.
+            cursor: ``Page.cursor`` of the last committed page, to resume; ``None`` to start.
+            stream: for revision feeds: read everything received after ``cursor`` whatever its event time.
+                Without a cursor a stream starts at ``window.start`` and has no end.
+
+        Yields:
+            Pages in order; exactly one, the final one, has ``is_last``.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back sockets and sessions."""
+        ...
+
+
+class JobState(StrEnum):
+    """State of a vendor's asynchronous job."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"  # unknown or expired token
+
+    @property
+    def is_terminal(self) -> bool:
+        """No further poll can change it."""
+        return self is not JobState.RUNNING
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """What a poll of an asynchronous job said.
+
+    Attributes:
+        state: where the job is.
+        message: the vendor's words, empty if none.
+        page: the finished report as a raw page, only with ``SUCCEEDED``.
+    """
+
+    state: JobState
+    message: str = ""
+    page: Page | None = field(default=None, repr=False)
+
+
+class ReportSource(Source, Protocol):
+    """A source with asynchronous reports."""
+
+    def submit(self, feed: str, window: Window) -> str:
+        """Ask for a report; returns the token. Exactly one request is sent, never repeated on an unclear outcome."""
+        ...
+
+    def poll(self, feed: str, token: str) -> JobStatus:
+        """Ask once how the job stands."""
+        ...
