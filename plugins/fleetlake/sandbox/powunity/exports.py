@@ -14,7 +14,22 @@ CSV = "text/csv"
 GPX = "application/gpx+xml"
 KML = "application/vnd.google-earth.kml+xml"
 
-_COLUMNS = ["id", "deviceId", "protocol", "serverTime", "deviceTime", "fixTime", "valid", "latitude", "longitude", "altitude", "speed", "course", "address", "accuracy"]
+_COLUMNS = [
+    "id",
+    "deviceId",
+    "protocol",
+    "serverTime",
+    "deviceTime",
+    "fixTime",
+    "valid",
+    "latitude",
+    "longitude",
+    "altitude",
+    "speed",
+    "course",
+    "address",
+    "accuracy",
+]
 
 
 def _instant(ms: int) -> str:

@@ -1,0 +1,487 @@
+"""What vehicles do: rides, stops, positions, and when each of it reaches the vendor. Nothing is stored.
+
+Everything is a function of (seed, fleet, vehicle, day) and is computed when asked for, so a fleet may be of any size and
+a window of any age. Cumulative quantities are closed: the odometer at the start of a week is ``rate x weeks + jitter``,
+and the days of a week share the difference, so nobody adds up years of rides.
+
+Units: times are whole seconds since 1970 UTC, ``received_ms`` milliseconds, days are days since 1970 (``day_number``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import random
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import NamedTuple, overload
+
+from fleetlake.sandbox.dice import dice, number
+
+DAY_S = 86_400
+MAX_LATE_S = 72 * 3600
+"""No sample reaches the vendor later than this after it was taken."""
+
+KNOT_MS = 1852 / 3600
+"""Metres per second of one knot."""
+
+_FIRST_RIDE_S, _LAST_RIDE_S = 5 * 3600 + 600, 22 * 3600 + 2400
+_GAP_S = 720  # shortest parking between two rides: longer than every vendor's trip detection needs
+_METRES_PER_DEGREE = 111_320.0
+_CITIES = ((52.52, 13.405), (48.137, 11.575), (48.208, 16.373), (53.551, 9.994), (50.937, 6.96), (47.376, 8.541))
+_NAMES = (
+    ("Ada", "Bruno", "Clara", "David", "Elif", "Felix", "Greta", "Hugo", "Ines", "Jonas", "Karla", "Luca"),
+    ("Adler", "Berger", "Conti", "Dorn", "Ebert", "Falk", "Graf", "Huber", "Iversen", "Jung", "Keller", "Lang"),
+)
+
+
+def day_number(moment: dt.date | dt.datetime | float) -> int:
+    """Days since 1970 of a UTC moment, a date, or seconds since 1970."""
+    if isinstance(moment, dt.datetime):
+        return int(moment.timestamp()) // DAY_S
+    if isinstance(moment, dt.date):
+        return moment.toordinal() - dt.date(1970, 1, 1).toordinal()
+    return int(moment // DAY_S)
+
+
+def moment(seconds: float) -> dt.datetime:
+    """Aware UTC datetime of seconds since 1970."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """How the vehicles of a fleet behave.
+
+    Attributes:
+        kind: ``car`` or ``bike``.
+        km_per_day: average distance.
+        speed_kmh: range of a vehicle's average speed while under way.
+        outings: largest number of outings in a day.
+        moving_s, parked_s: seconds between samples while under way and while parked.
+        late_share: share of vehicle-days with a stretch that is uploaded late.
+    """
+
+    kind: str
+    km_per_day: float
+    speed_kmh: tuple[float, float]
+    outings: int = 3
+    moving_s: int = 30
+    parked_s: int = 600
+    late_share: float = 0.3
+
+
+CAR = Profile(kind="car", km_per_day=52.0, speed_kmh=(28.0, 40.0))
+BIKE = Profile(kind="bike", km_per_day=13.0, speed_kmh=(11.0, 15.0), moving_s=20, parked_s=1800)
+
+
+class Place(NamedTuple):
+    """A point on the ground, degrees WGS84 with six decimals, and the course there, whole degrees."""
+
+    latitude: float
+    longitude: float
+    heading: int
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way from home: a bearing with a sine laid over it, so any point is computed at once."""
+
+    latitude: float
+    longitude: float
+    bearing: float
+    wave_m: float
+    phase: float
+
+    def at(self, distance_m: float, *, back: bool = False) -> Place:
+        """The place ``distance_m`` metres from home along the way."""
+        slope, k = 0.45, math.tau / self.wave_m
+        along = 0.93 * distance_m
+        across = slope / k * (math.sin(k * distance_m + self.phase) - math.sin(self.phase))
+        north = along * math.cos(self.bearing) - across * math.sin(self.bearing)
+        east = along * math.sin(self.bearing) + across * math.cos(self.bearing)
+        course = self.bearing + math.atan2(slope * math.cos(k * distance_m + self.phase), 0.93)
+        return Place(
+            round(self.latitude + north / _METRES_PER_DEGREE, 6),
+            round(self.longitude + east / (_METRES_PER_DEGREE * math.cos(math.radians(self.latitude))), 6),
+            round(math.degrees(course + (math.pi if back else 0.0))) % 360,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Ride:
+    """One ride: from standing to standing, with short stops on the way (never as long as a parking).
+
+    Attributes:
+        day, index: the UTC day it starts on, and its position among the rides of that day.
+        start, end: seconds since 1970; the end may lie in the next day.
+        distance_m: whole metres.
+        odometer_m, engine_s: cumulative values at its start.
+        driver: index of the driver.
+        route: the way.
+        leg: ``out`` (home to the far end), ``back``, or ``loop`` (there and back in one ride).
+    """
+
+    day: int
+    index: int
+    start: int
+    end: int
+    distance_m: int
+    odometer_m: int
+    engine_s: int
+    driver: int
+    route: Route
+    leg: str
+    _times: tuple[int, ...]
+    _speeds: tuple[float, ...]
+    _driven: tuple[float, ...]
+
+    def driven(self, time: int) -> tuple[float, float]:
+        """Metres driven since the start, and speed in m/s, at ``time``."""
+        at = min(max(time, self.start), self.end) - self.start
+        index = min(bisect_right(self._times, at), len(self._times) - 1) - 1
+        t0, t1 = self._times[index], self._times[index + 1]
+        v0, v1 = self._speeds[index], self._speeds[index + 1]
+        speed = v0 + (v1 - v0) * (at - t0) / (t1 - t0)
+        return self._driven[index] + (v0 + speed) / 2 * (at - t0), speed
+
+    def place(self, driven_m: float) -> Place:
+        """Where the vehicle is after ``driven_m`` metres of this ride."""
+        if self.leg == "out":
+            return self.route.at(driven_m)
+        if self.leg == "back":
+            return self.route.at(max(self.distance_m - driven_m, 0.0), back=True)
+        half = self.distance_m / 2
+        return self.route.at(driven_m if driven_m <= half else max(self.distance_m - driven_m, 0.0), back=driven_m > half)
+
+
+class Sample(NamedTuple):
+    """One reading of a vehicle's device.
+
+    Attributes:
+        time: device time, seconds since 1970.
+        received_ms: when the vendor got it, milliseconds since 1970.
+        upload: 0 or 1 for data sent at once, 2..7 for a late upload. (received_ms, upload) is unique within a vehicle.
+        latitude, longitude: degrees, six decimals.
+        heading: whole degrees.
+        speed_kn: knots, three decimals, so that knots x 1.852 has at most six.
+        odometer_m: cumulative, whole metres.
+        engine_s: cumulative seconds of use.
+        ride: the ride under way, ``None`` while parked.
+    """
+
+    time: int
+    received_ms: int
+    upload: int
+    latitude: float
+    longitude: float
+    heading: int
+    speed_kn: float
+    odometer_m: int
+    engine_s: int
+    ride: Ride | None
+
+    @property
+    def is_late(self) -> bool:
+        """It was uploaded hours after it was taken."""
+        return self.upload >= 2
+
+
+@dataclass(frozen=True)
+class Late:
+    """A stretch ``[start, end)`` of one day's samples that arrives together at ``received``; seconds since 1970."""
+
+    start: int
+    end: int
+    received: int
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver of a fleet."""
+
+    index: int
+    name: str
+    unique_id: str
+
+
+class Vehicle:
+    """One vehicle of a fleet. Get it from ``Fleet``."""
+
+    def __init__(self, world: World, fleet: str, index: int, profile: Profile) -> None:
+        self._world = world
+        self.fleet = fleet
+        self.index = index
+        self.profile = profile
+        self.key = (world.seed, fleet, index)
+        roll = dice(*self.key, "vehicle")
+        city = roll.choice(_CITIES)
+        self.home = Place(
+            round(city[0] + roll.uniform(-0.06, 0.06), 6), round(city[1] + roll.uniform(-0.09, 0.09), 6), roll.randrange(360)
+        )
+        self._rate_m = profile.km_per_day * roll.uniform(0.75, 1.25) * 1000
+        self._speed_ms = roll.uniform(*profile.speed_kmh) / 3.6
+        self._base_m = roll.randrange(2_000_000, 90_000_000) if profile.kind == "car" else roll.randrange(0, 9_000_000)
+
+    def rides(self, day: int) -> tuple[Ride, ...]:
+        """Rides that start on ``day``, in order; the last may run over midnight."""
+        return self._world.rides(self, day)
+
+    def samples(self, day: int) -> tuple[Sample, ...]:
+        """All samples taken on ``day``, by time, whenever they are received."""
+        return self._world.samples(self, day)
+
+    def under_way(self, start: int, end: int) -> Iterator[Ride]:
+        """Rides that touch ``[start, end)``, in order."""
+        for day in range(start // DAY_S - 1, (end - 1) // DAY_S + 1):
+            yield from (ride for ride in self.rides(day) if ride.start < end and ride.end > start)
+
+    def driver(self, day: int) -> int:
+        """Index of the driver of ``day``: mostly the vehicle's own, sometimes a colleague."""
+        roll = number(*self.key, "driver", day)
+        return self.index if roll % 8 else (roll >> 8) % (self.index + 1)
+
+    def odometer_m(self, day: int) -> int:
+        """Cumulative metres before the first ride that starts on ``day``."""
+        week, weekday = divmod(day, 7)
+        start, end = self._week_start(week), self._week_start(week + 1)
+        shares = self._shares(week)
+        return start + math.floor((end - start) * sum(shares[:weekday]) / sum(shares))
+
+    def engine_s(self, day: int) -> int:
+        """Cumulative seconds of use before the first ride that starts on ``day``."""
+        return math.floor(self.odometer_m(day) / self._speed_ms)
+
+    def late(self, day: int) -> Late | None:
+        """The stretch of ``day`` that is uploaded late, if any."""
+        roll = dice(*self.key, "late", day)
+        rides = self.rides(day)
+        if not rides or roll.random() >= self.profile.late_share:
+            return None
+        ride = roll.choice(rides)
+        midnight = (day + 1) * DAY_S
+        start = max(ride.start - roll.randrange(600, 1800), day * DAY_S)
+        end = min(start + roll.randrange(1800, 4 * 3600), midnight)
+        longest = MAX_LATE_S - (end - start) - 600
+        wait = roll.randrange(3600, 6 * 3600) if roll.random() < 0.5 else roll.randrange(6 * 3600, longest)
+        return Late(start, end, end + wait)
+
+    def _week_start(self, week: int) -> int:
+        jitter = number(*self.key, "week", week) % 10_000 / 10_000
+        return self._base_m + math.floor(self._rate_m * (7 * (week - 2600) + 2.5 * jitter))
+
+    def _shares(self, week: int) -> tuple[float, ...]:
+        """Shares of a week's distance by day; a day may have none. Weeks of day numbers start on a Thursday."""
+        roll = dice(*self.key, "shares", week)
+        shares = []
+        for weekday in range(7):
+            idle = roll.random() < (0.45 if weekday in (2, 3) else 0.08)
+            share = roll.uniform(0.5, 1.5)
+            shares.append(0.0 if idle and weekday != 5 else share)
+        return tuple(shares)
+
+    def _plan(self, day: int) -> tuple[Ride, ...]:
+        distance, seconds = self.odometer_m(day + 1) - self.odometer_m(day), self.engine_s(day + 1) - self.engine_s(day)
+        if distance <= 0:
+            return ()
+        roll = dice(*self.key, "rides", day)
+        outings = 1 + roll.randrange(self.profile.outings)
+        night = outings > 1 and roll.random() < 0.25
+        legs: list[tuple[str, Route, float]] = []
+        for outing in range(outings):
+            route = Route(
+                self.home.latitude,
+                self.home.longitude,
+                roll.uniform(0, math.tau),
+                roll.uniform(1500, 5000),
+                roll.uniform(0, math.tau),
+            )
+            share = roll.uniform(0.6, 1.4)
+            is_night = night and outing == outings - 1
+            if is_night or roll.random() < 0.25:
+                legs.append(("loop", route, share * (0.5 if is_night else 1.0)))
+            else:
+                legs += [("out", route, share / 2), ("back", route, share / 2)]
+        total = sum(share for _, _, share in legs)
+        marks = [0.0, *accumulate(share / total for _, _, share in legs)]
+        metres = [round(distance * mark) for mark in marks]
+        clock = [round(seconds * mark) for mark in marks]
+        starts = self._starts(day, [b - a for a, b in pairwise(clock)], night)
+        driver, odometer, engine = self.driver(day), self.odometer_m(day), self.engine_s(day)
+        rides = []
+        for index, (leg, route, _) in enumerate(legs):
+            length, duration = metres[index + 1] - metres[index], clock[index + 1] - clock[index]
+            times, speeds, driven = _speeds(dice(*self.key, "speed", day, index), duration, length)
+            rides.append(
+                Ride(
+                    day,
+                    index,
+                    starts[index],
+                    starts[index] + duration,
+                    length,
+                    odometer + metres[index],
+                    engine + clock[index],
+                    driver,
+                    route,
+                    leg,
+                    times,
+                    speeds,
+                    driven,
+                )
+            )
+        return tuple(rides)
+
+    def _starts(self, day: int, durations: Sequence[int], night: bool) -> list[int]:
+        """Start of each ride: by day between morning and evening, with the last one laid over midnight if ``night``."""
+        roll = dice(*self.key, "starts", day)
+        by_day = durations[:-1] if night else durations
+        slack = _LAST_RIDE_S - _FIRST_RIDE_S - sum(by_day) - _GAP_S * len(by_day)
+        weights = [roll.uniform(0.2, 1.0) for _ in range(len(by_day) + 1)]
+        starts, at = [], day * DAY_S + _FIRST_RIDE_S
+        for duration, weight in zip(by_day, weights, strict=False):
+            at += math.floor(slack * weight / sum(weights))
+            starts.append(at)
+            at += duration + _GAP_S
+        if night:
+            starts.append((day + 1) * DAY_S - math.floor(durations[-1] * roll.uniform(0.3, 0.7)))
+        return starts
+
+    def _take(self, day: int) -> tuple[Sample, ...]:
+        start, end = day * DAY_S, (day + 1) * DAY_S
+        rides = list(self.under_way(start, end))
+        times: dict[int, Ride | None] = {}
+        step = self.profile.parked_s
+        for time in range(start + number(*self.key, "beat") % step, end, step):
+            times[time] = None
+        for ride in rides:
+            inside = range(ride.start, ride.end - self.profile.moving_s // 2, self.profile.moving_s)
+            for time in (*inside, ride.end):
+                if start <= time < end:
+                    times[time] = ride
+        late = self.late(day)
+        samples: list[Sample] = []
+        previous, burst = 0, 0
+        upcoming = iter(rides)
+        ride, done = next(upcoming, None), self._before(start)
+        for time in sorted(times):
+            while ride and ride.end < time:
+                done, ride = ride, next(upcoming, None)
+            if late and late.start <= time < late.end:
+                received, upload = late.received * 1000 + 40 * burst, 2 + day % 6
+                burst += 1
+            else:
+                received = max(time * 1000 + 800 + (time * 2_654_435_761 + self.index * 97 >> 7) % 8000, previous + 1)
+                previous, upload = received, day % 2
+            if ride and ride.start <= time:
+                driven, speed = ride.driven(time)
+                place, odometer = ride.place(driven), ride.odometer_m + round(driven)
+                engine, knots = ride.engine_s + time - ride.start, round(speed / KNOT_MS, 3)
+                samples.append(Sample(time, received, upload, *place, knots, odometer, engine, ride))
+            else:
+                odometer, engine = self._standing(done, day)
+                place = done.place(done.distance_m) if done else self.home
+                samples.append(Sample(time, received, upload, *place, 0.0, odometer, engine, None))
+        return tuple(samples)
+
+    def _before(self, start: int) -> Ride | None:
+        """The last ride that ended before midnight ``start``, if it was on the day before: it says where we stand."""
+        day = start // DAY_S - 1
+        return next((ride for ride in reversed(self.rides(day)) if ride.end <= start), None)
+
+    def _standing(self, done: Ride | None, day: int) -> tuple[int, int]:
+        if done is None:
+            return self.odometer_m(day), self.engine_s(day)
+        return done.odometer_m + done.distance_m, done.engine_s + done.end - done.start
+
+
+def _speeds(
+    roll: random.Random, duration: int, distance: int
+) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    """Speed over a ride as a line through points: times since its start (s), speeds there (m/s), metres driven by then."""
+    times, speeds = [0], [0.0]
+
+    def go_to(seconds: int, speed: float) -> None:
+        times.append(times[-1] + seconds)
+        speeds.append(speed)
+
+    while times[-1] < duration - 150:
+        go_to(roll.randrange(25, 70), roll.uniform(0.7, 1.7))
+        if roll.random() < 0.15 and times[-1] < duration - 450:
+            # A traffic light, or now and then an errand: too short to be a parking for anyone's trip detection.
+            pause = roll.randrange(110, 260) if roll.random() < 0.2 else roll.randrange(10, 80)
+            go_to(12, 0.0)
+            go_to(pause, 0.0)
+    rest = duration - times[-1]
+    go_to(rest // 2, 1.0)
+    go_to(rest - rest // 2, 0.0)
+    driven = [0.0]
+    for (t0, t1), (v0, v1) in zip(pairwise(times), pairwise(speeds), strict=True):
+        driven.append(driven[-1] + (v0 + v1) / 2 * (t1 - t0))
+    scale = distance / driven[-1]
+    return tuple(times), tuple(speed * scale for speed in speeds), tuple(metres * scale for metres in driven)
+
+
+class Fleet(Sequence[Vehicle]):
+    """The vehicles of one customer, made when asked for."""
+
+    def __init__(self, world: World, name: str, size: int, profile: Profile) -> None:
+        self._world = world
+        self.name = name
+        self.profile = profile
+        self._size = size
+        self._made: dict[int, Vehicle] = {}
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> Vehicle: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Vehicle]: ...
+    def __getitem__(self, index: int | slice) -> Vehicle | list[Vehicle]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(self._size))]
+        if not 0 <= index < self._size:
+            raise IndexError(index)
+        if index not in self._made:
+            self._made[index] = Vehicle(self._world, self.name, index, self.profile)
+        return self._made[index]
+
+    def driver(self, index: int) -> Driver:
+        """The driver with this index (``Ride.driver``); there are as many as vehicles."""
+        roll = dice(self._world.seed, self.name, "driver", index)
+        return Driver(
+            index, f"{roll.choice(_NAMES[0])} {roll.choice(_NAMES[1])}", f"D{roll.randrange(10**7):07d}{index:04d}"
+        )
+
+
+class World:
+    """All fleets of a seed.
+
+    Args:
+        seed: same seed, same world.
+        history_start: first day with samples.
+    """
+
+    def __init__(self, seed: int, history_start: dt.date = dt.date(2025, 1, 1)) -> None:
+        self.seed = seed
+        self.first_day = day_number(history_start)
+        self._fleets: dict[tuple[str, int], Fleet] = {}
+        # Bounded: a page needs a few days of one vehicle, and several readers run side by side.
+        self._rides = lru_cache(maxsize=2048)(Vehicle._plan)
+        self._samples = lru_cache(maxsize=256)(Vehicle._take)
+
+    def fleet(self, name: str, size: int, profile: Profile = CAR) -> Fleet:
+        """The fleet called ``name``. A vehicle does not change when the fleet grows."""
+        return self._fleets.setdefault((name, size), Fleet(self, name, size, profile))
+
+    def rides(self, vehicle: Vehicle, day: int) -> tuple[Ride, ...]:
+        """See ``Vehicle.rides``."""
+        return self._rides(vehicle, day) if day >= self.first_day else ()
+
+    def samples(self, vehicle: Vehicle, day: int) -> tuple[Sample, ...]:
+        """See ``Vehicle.samples``."""
+        return self._samples(vehicle, day) if day >= self.first_day else ()
