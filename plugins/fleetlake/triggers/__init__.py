@@ -1,0 +1,1 @@
+"""Airflow triggers: waiting for a vendor without holding a worker."""
