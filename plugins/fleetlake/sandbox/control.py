@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -67,7 +68,7 @@ def control_app(clock: Clock, board: FaultBoard, log: RequestLog) -> Starlette:
     )
 
 
-async def _json(request: Request) -> object:
+async def _json(request: Request) -> Any:
     try:
         return json.loads(await request.body())
     except ValueError:

@@ -67,6 +67,8 @@ class Fault:
         Raises:
             ConfigError: unknown kind or key, or a value of a wrong type.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError("a fault is an object", remedy='{"kind": "drop", "vendor": "rcs", "count": 1}')
         data = dict(values)
         kind = str(data.pop("kind", ""))
         if kind in _ALIASES:

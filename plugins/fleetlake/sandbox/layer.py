@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from fleetlake.sandbox.rooms import Context, Room
 
 _HTML = b"<html><head><title>%d</title></head><body><center><h1>%d Bad Gateway</h1></center><hr>proxy</body></html>"
 _PAGES_KEPT = 500
+_LOG = logging.getLogger(__name__)
 
 
 def peer_of(scope: Scope) -> bytes | None:
@@ -77,7 +79,11 @@ class Layer:
             if fault.kind == "error_body":
                 kind, body = self._room.error_body
                 return _Answer(200, [(b"content-type", kind.encode())], body)
-        answer = await _collect(self._app, scope, receive)
+        try:
+            answer = await _collect(self._app, scope, receive)
+        except Exception:
+            _LOG.exception("%s: %s %s", self._room.name, scope["method"], scope["path"])
+            return _Answer(500, [], b"")
         kinds = {fault.kind for fault in faults}
         if "drop_answer" in kinds:
             return None

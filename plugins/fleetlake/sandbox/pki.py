@@ -34,7 +34,7 @@ class Pki:
         return self.folder / "ca.pem"
 
     def pair(self, name: str) -> Pair:
-        """Files of the certificate called ``name``: ``server``, ``client``, ``unregistered``, ``stranger``, …"""
+        """Files of the certificate called ``name``: ``server``, ``client``, ``unregistered``, ``stranger``, or a client's."""
         return Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
 
     def fingerprint(self, name: str) -> str:

@@ -102,6 +102,6 @@ def room(name: str) -> Room:
     return found
 
 
-def rooms() -> dict[str, Room]:
-    """All rooms by name, in order."""
-    return {name: room(name) for name in ROOMS}
+def rooms(names: tuple[str, ...] | None = None) -> dict[str, Room]:
+    """Rooms by name, in order; ``None`` = all."""
+    return {name: room(name) for name in (ROOMS if names is None else names)}

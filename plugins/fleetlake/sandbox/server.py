@@ -75,7 +75,7 @@ class Sandbox:
         self.urls: dict[str, str] = {}
         self.customers: dict[str, Any] = {}
         self._listeners: list[tuple[_Listener, socket.socket]] = []
-        for name, room in rooms().items():
+        for name, room in rooms(settings.rooms).items():
             self.customers[name] = {key: dict(value) for key, value in room.customers(self.context, self.pki).items()}
             self._listen(name, Layer(room, self.context, self.board, self.log), room.tls(self.pki), room.base_path)
         self._listen(CONTROL, control_app(self.context.clock, self.board, self.log), None, "")

@@ -27,6 +27,7 @@ class SandboxSettings:
         history_start: first UTC day with data.
         host: address of the listeners.
         ports: port by listener (``rcs``, ``powunity``, ``control``); absent or 0 = a free one.
+        rooms: vendors to serve; ``None`` = all.
         assumptions: overrides of room settings, ``"rcs.take_max": 500``; see each room's assumptions class.
     """
 
@@ -38,6 +39,7 @@ class SandboxSettings:
     history_start: dt.date = dt.date(2025, 1, 1)
     host: str = "127.0.0.1"
     ports: Mapping[str, int] = field(default_factory=dict)
+    rooms: tuple[str, ...] | None = None
     assumptions: Mapping[str, Any] = field(default_factory=dict)
 
     def room(self, name: str, kind: type[T]) -> T:

@@ -352,34 +352,34 @@ class Vehicle:
     def _take(self, day: int) -> tuple[Sample, ...]:
         start, end = day * DAY_S, (day + 1) * DAY_S
         rides = list(self.under_way(start, end))
-        times: dict[int, Ride | None] = {}
+        times: set[int] = set()
         step = self.profile.parked_s
         for time in range(start + number(*self.key, "beat") % step, end, step):
-            times[time] = None
+            times.add(time)
         for ride in rides:
             inside = range(ride.start, ride.end - self.profile.moving_s // 2, self.profile.moving_s)
             for time in (*inside, ride.end):
                 if start <= time < end:
-                    times[time] = ride
+                    times.add(time)
         late = self.late(day)
         samples: list[Sample] = []
         previous, burst = 0, 0
         upcoming = iter(rides)
-        ride, done = next(upcoming, None), self._before(start)
+        current, done = next(upcoming, None), self._before(start)
         for time in sorted(times):
-            while ride and ride.end < time:
-                done, ride = ride, next(upcoming, None)
+            while current and current.end < time:
+                done, current = current, next(upcoming, None)
             if late and late.start <= time < late.end:
                 received, upload = late.received * 1000 + 40 * burst, 2 + day % 6
                 burst += 1
             else:
                 received = max(time * 1000 + 800 + (time * 2_654_435_761 + self.index * 97 >> 7) % 8000, previous + 1)
                 previous, upload = received, day % 2
-            if ride and ride.start <= time:
-                driven, speed = ride.driven(time)
-                place, odometer = ride.place(driven), ride.odometer_m + round(driven)
-                engine, knots = ride.engine_s + time - ride.start, round(speed / KNOT_MS, 3)
-                samples.append(Sample(time, received, upload, *place, knots, odometer, engine, ride))
+            if current and current.start <= time:
+                driven, speed = current.driven(time)
+                place, odometer = current.place(driven), current.odometer_m + round(driven)
+                engine, knots = current.engine_s + time - current.start, round(speed / KNOT_MS, 3)
+                samples.append(Sample(time, received, upload, *place, knots, odometer, engine, current))
             else:
                 odometer, engine = self._standing(done, day)
                 place = done.place(done.distance_m) if done else self.home
