@@ -353,7 +353,7 @@ def _initialise(real: Path) -> None:
     version = real / "PG_VERSION"
     if version.exists():
         found = version.read_text().strip()
-        command = [_binaries() / "postgres", "--version"]
+        command = [str(_binaries() / "postgres"), "--version"]
         ours = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
         if ours.split()[-1].split(".")[0] != found:
             raise ConfigError(

@@ -1,0 +1,194 @@
+"""Commit and read raw pages.
+
+A page is one object ``<folder of the read>/<number, 6 digits>.page``: one line of compact JSON with the metadata, a line
+feed, the body compressed with zstd. Without us it is read by ``head -n 1 page`` and ``tail -n +2 page | zstd -d``.
+What lies after a missing number does not exist: the last page before the gap is the point to resume from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from fleetlake.errors import DataError
+from fleetlake.raw.files import HEAD_BYTES, Files, open_files
+from fleetlake.raw.keys import PageRef, ReadKey, escape
+from fleetlake.reading import Page
+
+_MANIFESTS = "_loads"
+_CODEC = pa.Codec("zstd", compression_level=3)
+
+
+class RawStore:
+    """Raw pages and load manifests below one URL.
+
+    Args:
+        url: local folder, or any fsspec URL (``s3://bucket/raw``).
+
+    Raises:
+        ConfigError: the URL cannot be opened.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._files: Files = open_files(url)
+
+    # --- pages ----------------------------------------------------------------------------------------------------
+
+    def commit(self, key: ReadKey, seq: int, page: Page, cursor_in: str | None) -> PageRef:
+        """Commit a page; it is durable when this returns.
+
+        Args:
+            key: the read it belongs to.
+            seq: its number within the read, from 0.
+            page: the answer.
+            cursor_in: cursor its request started from.
+
+        Returns:
+            The committed page. When another process committed this number first, its page: go on from that one.
+
+        Raises:
+            StoreUnavailable: the store cannot be written.
+            DataError: the page that is already there is damaged.
+        """
+        ref = PageRef(
+            path=f"{key.folder}/{seq:06d}.page",
+            key=key,
+            seq=seq,
+            request=page.request,
+            status=page.status,
+            content_type=page.content_type,
+            cursor_in=cursor_in,
+            cursor_out=page.cursor,
+            is_last=page.is_last,
+            rows=page.rows,
+            fetched_at=page.fetched_at,
+            sha256=hashlib.sha256(page.body).hexdigest(),
+            size=len(page.body),
+        )
+        head = json.dumps(ref.to_json(), separators=(",", ":"), ensure_ascii=False).encode()
+        if self._files.create(ref.path, b"%b\n%b" % (head, _CODEC.compress(page.body, asbytes=True))):
+            return ref
+        return self.meta(ref.path)
+
+    def pages(self, key: ReadKey) -> list[PageRef]:
+        """Committed pages of a read, in order; a gap ends the list."""
+        return self._pages(key.folder)
+
+    def meta(self, path: str) -> PageRef:
+        """Metadata of one page.
+
+        Raises:
+            DataError: there is no such page, or it is damaged.
+        """
+        head = self._read(path, HEAD_BYTES)
+        if b"\n" not in head:  # a very long request
+            head = self._read(path)
+        return self._parse(path, head.split(b"\n", 1)[0])
+
+    def body(self, page: PageRef | str) -> bytes:
+        """Body of a page, exactly as it came; its digest is verified.
+
+        Raises:
+            DataError: there is no such page, or it is damaged.
+        """
+        path = page if isinstance(page, str) else page.path
+        head, _, packed = self._read(path).partition(b"\n")
+        ref = self._parse(path, head)
+        try:
+            body: bytes = _CODEC.decompress(packed, decompressed_size=ref.size, asbytes=True)
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(path, str(error)) from None
+        if len(body) != ref.size or hashlib.sha256(body).hexdigest() != ref.sha256:
+            raise self._damaged(path, "its digest is wrong")
+        return body
+
+    def iterate(
+        self, vendor: str | None = None, account: str | None = None, feed: str | None = None, window: str | None = None
+    ) -> Iterator[PageRef]:
+        """All committed pages, read by read, in the order of their paths; for rebuilds.
+
+        Args:
+            vendor: only this vendor's.
+            account: only this account's.
+            feed: only this feed's.
+            window: only this window, as ``raw.keys.window_name`` writes it.
+        """
+        yield from self._descend("", [vendor, account, feed, window, None, None])
+
+    # --- manifests ------------------------------------------------------------------------------------------------
+
+    def write_manifest(self, load_id: str, manifest: Mapping[str, Any]) -> None:
+        """Keep what a load was made of. Writing it again is free; another content replaces it as a whole."""
+        path = f"{_MANIFESTS}/{escape(load_id)}.json"
+        data = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        if not self._files.create(path, data) and self._files.read(path) != data:
+            self._files.replace(path, data)
+
+    def read_manifest(self, load_id: str) -> dict[str, Any] | None:
+        """Manifest of a load, ``None`` when there is none.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        return self._manifest(f"{_MANIFESTS}/{escape(load_id)}.json")
+
+    def manifests(self) -> Iterator[dict[str, Any]]:
+        """All manifests, in the order of their load ids."""
+        for name in self._files.names(_MANIFESTS):
+            if name.endswith(".json") and (manifest := self._manifest(f"{_MANIFESTS}/{name}")) is not None:
+                yield manifest
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _pages(self, folder: str) -> list[PageRef]:
+        names = set(self._files.names(folder))
+        refs: list[PageRef] = []
+        while (name := f"{len(refs):06d}.page") in names:
+            refs.append(self.meta(f"{folder}/{name}"))
+        return refs
+
+    def _descend(self, folder: str, filters: list[str | None]) -> Iterator[PageRef]:
+        if not filters:
+            yield from self._pages(folder)
+            return
+        if filters[0] is not None:
+            names = [escape(filters[0])]
+        else:
+            names = [name for name in self._files.names(folder) if folder or name != _MANIFESTS]
+        for name in names:
+            yield from self._descend(f"{folder}/{name}" if folder else name, filters[1:])
+
+    def _read(self, path: str, limit: int | None = None) -> bytes:
+        try:
+            return self._files.read(path, limit)
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(
+                "there is no such raw page", where=path, remedy="check FLEETLAKE_RAW_URL, or fetch anew"
+            ) from None
+
+    def _parse(self, path: str, head: bytes) -> PageRef:
+        try:
+            return PageRef.from_json(path, json.loads(head))
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(path, f"its first line is no metadata ({error})") from None
+
+    def _manifest(self, path: str) -> dict[str, Any] | None:
+        try:
+            data = json.loads(self._files.read(path))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise DataError(
+                f"a load's manifest is damaged: {error}", where=path, remedy="delete it; the load writes it anew"
+            ) from None
+        return dict(data)
+
+    def _damaged(self, path: str, why: str) -> DataError:
+        return DataError(
+            f"a raw page is damaged: {why}", where=path, remedy="restore it from a backup, or delete its read and fetch anew"
+        )
