@@ -9,6 +9,7 @@ on the schema object
     ``scopeColumn`` the column that holds the scope of a request (vehicle or device id); absent: fleet-wide
     ``timeColumn``  the column that places a row in a window and in a day partition; absent: no partitions
     ``merge``       ``replace`` (default) or ``coalesce``: a null never overwrites a known value
+    ``ignored``     vendor fields left out on purpose; any other field without a column is reported as unknown
 
 on a property
     ``source``      path of the value in the vendor's row, dots between levels; absent: made by the vendor's mapping
@@ -142,6 +143,7 @@ class Contract:
         columns: business columns in order, without ``account`` and the provenance columns.
         scope_column, time_column: see the module.
         merge: ``replace`` or ``coalesce``.
+        ignored: vendor fields left out on purpose.
         checks: checks on the batch.
         path: the file it was read from.
     """
@@ -156,6 +158,7 @@ class Contract:
     scope_column: str | None = None
     time_column: str | None = None
     merge: str = "replace"
+    ignored: frozenset[str] = frozenset()
     checks: tuple[TableCheck, ...] = ()
     path: Path | None = field(default=None, compare=False)
 
@@ -286,7 +289,7 @@ def _contract(path: Path, version: str | None, schema: SchemaObject) -> Contract
     where = str(path)
     if schema.name != path.stem:
         raise ContractError(f"table {schema.name!r} in file {path.name}", where=where, remedy="give both the same name")
-    custom = _custom(schema.customProperties, ("feed", "kind", "scopeColumn", "timeColumn", "merge"), where)
+    custom = _custom(schema.customProperties, ("feed", "kind", "scopeColumn", "timeColumn", "merge", "ignored"), where)
     for key in ("feed", "kind"):
         if key not in custom:
             raise ContractError(f"customProperty {key!r} is missing", where=where, remedy="see docs/add-a-vendor.md")
@@ -318,6 +321,7 @@ def _contract(path: Path, version: str | None, schema: SchemaObject) -> Contract
         scope_column=custom.get("scopeColumn"),
         time_column=custom.get("timeColumn"),
         merge=_one_of(custom.get("merge", "replace"), ["replace", "coalesce"], "merge", where),
+        ignored=frozenset(custom.get("ignored", ())),
         checks=tuple(_table_check(check, where) for check in schema.quality or ()),
         path=path,
     )

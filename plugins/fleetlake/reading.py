@@ -7,10 +7,10 @@ table). Most feeds fill one dataset; some answers hold rows for two (a health re
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from fleetlake.window import Window
 
@@ -149,3 +149,18 @@ class ReportSource(Source, Protocol):
     def poll(self, feed: str, token: str) -> JobStatus:
         """Ask once how the job stands."""
         ...
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """Columns of a dataset that no single vendor field holds: the odd part of a mapping.
+
+    Attributes:
+        needs: vendor fields (paths as in a contract's ``source``) read for this purpose only, each with the type of
+            ``contracts.TYPES`` it must have; ``jsonb`` gives the decoded JSON value, whatever its type.
+        make: from the values of ``needs`` (path to list) and the columns read so far (name to Arrow array), the derived
+            columns (name to values, one per row). It must not raise for odd values: null is the answer to nonsense.
+    """
+
+    needs: Mapping[str, str]
+    make: Callable[[Mapping[str, list[Any]], Mapping[str, Any]], Mapping[str, Any]]

@@ -1,0 +1,43 @@
+"""What a run is about: the one object that travels from the scheduler (or a terminal) into the pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from fleetlake.accounts import Account
+from fleetlake.reading import Lane
+from fleetlake.window import Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of one DAG for one account.
+
+    Attributes:
+        account: whose data.
+        dag_id, run_id: names of the run; ``run_id`` also names its raw reads, so that a retry resumes them.
+        window: the UTC window it is responsible for.
+        lane: priority at the vendor's quota.
+        partition: partition key, ``None`` for runs with an explicit window.
+        vehicles: only these vehicles (vendor id, or another identity of the entity table); empty = all.
+        force: ask the vendor again for what is already complete.
+        mode: ``stream`` continues revision feeds where they stopped, ``window`` reads the window.
+        try_number: Airflow's try, for the log only.
+    """
+
+    account: Account
+    dag_id: str
+    run_id: str
+    window: Window
+    lane: Lane
+    partition: str | None = None
+    vehicles: tuple[str, ...] = ()
+    force: bool = False
+    mode: Literal["stream", "window"] = "window"
+    try_number: int = 1
+
+    def read_name(self, generation: int) -> str:
+        """Name of this run's reads in the raw store: the same for every retry, another for every new asking."""
+        return f"{hashlib.sha256(f'{self.dag_id}/{self.run_id}'.encode()).hexdigest()[:16]}-{generation}"
