@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 import pytest
 from fleetlake.errors import ConfigError, NoWindow
@@ -47,7 +48,7 @@ def test_split_covers_the_window_exactly_and_touches_few_dates(start, seconds, d
     pieces = list(window.split(days))
     assert pieces[0].start == window.start
     assert pieces[-1].end == window.end
-    assert all(left.end == right.start for left, right in zip(pieces, pieces[1:], strict=False))
+    assert all(left.end == right.start for left, right in itertools.pairwise(pieces))
     for piece in pieces:
         last = piece.end - dt.timedelta(microseconds=1)
         assert (last.date() - piece.start.date()).days < days
