@@ -89,6 +89,9 @@ class ServerStatus:
     port: int
     pid: int | None
 
+    def __bool__(self) -> bool:
+        return self.running
+
 
 def start(data_dir: Path, *, server_settings: Mapping[str, str] | None = None) -> str:
     """Start the server unless it runs; it stays when this process ends. Safe when several processes start it at once.

@@ -108,6 +108,21 @@ class PageRef:
     sha256: str
     size: int
 
+    @property
+    def account(self) -> str:
+        """Account of its read."""
+        return self.key.account
+
+    @property
+    def feed(self) -> str:
+        """Feed of its read."""
+        return self.key.feed
+
+    @property
+    def scope(self) -> str:
+        """Scope of its read."""
+        return self.key.scope
+
     def to_json(self) -> dict[str, Any]:
         """Metadata as it stands in the page's first line."""
         window = self.key.window
