@@ -1,0 +1,205 @@
+"""Batches: typed rows of several reads, published at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from fleetlake.pipeline.decode import Reject, decode_rows
+from fleetlake.reading import Kind
+
+if TYPE_CHECKING:
+    import msgspec
+    from fleetlake.contracts import Contract
+    from fleetlake.pipeline.extract import Extracted
+    from fleetlake.raw import PageRef, RawStore
+    from fleetlake.reading import Derivation
+
+MAX_ROWS = 200_000
+"""Rows after which a batch is published and the next begun: memory does not grow with a window or a fleet."""
+
+
+@dataclass(frozen=True)
+class RawReject:
+    """A row that could not be typed, with its bytes.
+
+    Attributes:
+        scope: vehicle or device of the read.
+        page: raw page that holds it.
+        reject: index in the page, column and reason.
+        raw: the vendor's JSON.
+    """
+
+    scope: str
+    page: PageRef
+    reject: Reject
+    raw: str
+
+
+@dataclass
+class Batch:
+    """What is published at once.
+
+    Attributes:
+        contract: the dataset.
+        load_id: digest of contract version and pages: the same pages give the same load.
+        table: rows in the shape of ``Contract.all_columns``; later rows replace earlier ones with the same key.
+        reads: reads that end in this batch.
+        whole: scopes and windows of complete reads that lie in this batch entirely: absent rows are gone.
+        rejects: rows that could not be typed.
+        rows_read: rows in the pages.
+        outside: rows left out because their time lies outside the window asked for.
+        unknown_fields: vendor fields that the contract does not name.
+    """
+
+    contract: Contract
+    load_id: str
+    table: pa.Table
+    reads: list[Extracted]
+    pages: list[PageRef]
+    whole: list[Extracted]
+    rejects: list[RawReject]
+    rows_read: int
+    outside: int
+    unknown_fields: frozenset[str] = field(default=frozenset())
+
+
+Split = Callable[[str, str, bytes], "list[msgspec.Raw]"]
+
+
+class Batcher:
+    """Cuts reads into batches.
+
+    Args:
+        raw: where the pages are.
+        contract: the dataset to fill.
+        split: the vendor's function that splits a page into rows: feed, dataset, body.
+        derivation: the vendor's derived columns.
+        max_rows: see ``MAX_ROWS``.
+    """
+
+    def __init__(
+        self, raw: RawStore, contract: Contract, split: Split, derivation: Derivation | None, max_rows: int = MAX_ROWS
+    ) -> None:
+        self._raw = raw
+        self._contract = contract
+        self._split = split
+        self._derivation = derivation
+        self._max_rows = max_rows
+
+    def batches(self, extracted: Iterable[Extracted]) -> Iterator[Batch]:
+        """Batches over the reads, in order; reads without pages are passed on too, so that their failure is recorded."""
+        draft = _Draft(self._contract)
+        for result in extracted:
+            begun_here = True
+            for page in result.pages:
+                if draft.rows >= self._max_rows:
+                    yield draft.finish()
+                    draft = _Draft(self._contract)
+                    begun_here = False
+                self._add(draft, result, page)
+            draft.reads.append(result)
+            if begun_here and result.is_complete:
+                draft.whole.append(result)
+        if draft.reads or draft.pages:
+            yield draft.finish()
+
+    def _add(self, draft: _Draft, result: Extracted, page: PageRef) -> None:
+        contract = self._contract
+        rows = self._split(page.key.feed, contract.table, self._raw.body(page))
+        decoded = decode_rows(contract, rows, self._derivation)
+        table = with_provenance(contract, decoded.table, decoded.indices, page)
+        window = result.read.window
+        if window is not None and contract.time_column and not result.read.stream:
+            time = table[contract.time_column]
+            start, end = (pa.scalar(moment, time.type) for moment in (window.start, window.end))
+            inside = pc.or_kleene(
+                pc.and_(pc.greater_equal(time, start), pc.less(time, end)),
+                pc.is_null(time),  # a row without its time is judged by the audit, not lost here
+            )
+            kept = table.filter(inside)
+            draft.outside += table.num_rows - kept.num_rows
+            table = kept
+        draft.tables.append(table)
+        draft.rows += table.num_rows
+        draft.rows_read += len(rows)
+        draft.pages.append(page)
+        draft.unknown |= decoded.unknown_fields
+        draft.rejects += [
+            RawReject(result.read.scope, page, reject, bytes(rows[reject.index]).decode(errors="replace"))
+            for reject in decoded.rejects
+        ]
+
+
+class _Draft:
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self.tables: list[pa.Table] = []
+        self.reads: list[Extracted] = []
+        self.pages: list[PageRef] = []
+        self.whole: list[Extracted] = []
+        self.rejects: list[RawReject] = []
+        self.rows = self.rows_read = self.outside = 0
+        self.unknown: frozenset[str] = frozenset()
+
+    def finish(self) -> Batch:
+        load_id = load_id_of(self.contract, self.pages)
+        schema = nullable_schema(self.contract)
+        table = pa.concat_tables(self.tables) if self.tables else schema.empty_table()
+        position = schema.get_field_index("load_id")
+        table = table.set_column(position, schema.field(position), pa.repeat(pa.scalar(load_id), table.num_rows))
+        return Batch(
+            contract=self.contract,
+            load_id=load_id,
+            table=last_of_each_key(table, self.contract),
+            reads=self.reads,
+            pages=self.pages,
+            whole=self.whole if self.contract.kind is not Kind.REVISION and self.contract.merge == "replace" else [],
+            rejects=self.rejects,
+            rows_read=self.rows_read,
+            outside=self.outside,
+            unknown_fields=self.unknown,
+        )
+
+
+def load_id_of(contract: Contract, pages: Sequence[PageRef]) -> str:
+    """Name of a batch: a digest of what it is made of, so that publishing it again is seen to be the same."""
+    parts = [contract.table, contract.version, *sorted(f"{page.path}:{page.sha256}" for page in pages)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def nullable_schema(contract: Contract) -> pa.Schema:
+    """The contract's Arrow schema with every field nullable: nulls are judged by the audit."""
+    return pa.schema([field.with_nullable(True) for field in contract.arrow_schema])
+
+
+def with_provenance(contract: Contract, table: pa.Table, indices: Sequence[int], page: PageRef) -> pa.Table:
+    """Add account and provenance columns; ``load_id`` is set when the batch is complete."""
+    size = table.num_rows
+    constants = {"account": page.key.account, "fetched_at": page.fetched_at, "raw_page": page.path}
+    columns = []
+    schema = nullable_schema(contract)
+    for item in schema:
+        if item.name in constants:
+            columns.append(pa.repeat(pa.scalar(constants[item.name], item.type), size))
+        elif item.name == "raw_row":
+            columns.append(pa.array(indices, item.type))
+        elif item.name in ("load_id", "deleted_at"):
+            columns.append(pa.nulls(size, item.type))
+        else:
+            columns.append(table[item.name])
+    return pa.table(columns, schema=schema)
+
+
+def last_of_each_key(table: pa.Table, contract: Contract) -> pa.Table:
+    """Drop rows whose key comes again later: vendors repeat rows at page borders and after retries."""
+    # Arrow types keep large integers exact beside nulls; pandas' own would make them floats.
+    keys = table.select(list(contract.key)).to_pandas(types_mapper=pd.ArrowDtype)
+    # Rows without a key are not duplicates of each other: each is shown to the audit.
+    repeated = (keys.duplicated(keep="last") & keys.notna().all(axis=1)).to_numpy(dtype=bool)
+    return table.filter(pa.array(~repeated)) if repeated.any() else table

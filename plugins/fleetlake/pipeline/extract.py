@@ -1,0 +1,129 @@
+"""From vendor to raw: reads that stop anywhere and go on at the last committed page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fleetlake.errors import Fatal, FleetlakeError, IncompleteAnswer
+from fleetlake.raw import PageRef, RawStore, ReadKey
+from fleetlake.reading import Feed, Page, Source
+from fleetlake.window import Window
+
+log = logging.getLogger(__name__)
+
+_GIVE_UP_AFTER = 3
+"""Scopes in a row that may fail before the vendor is taken to be down, not the scope to be odd."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """One chain of requests: one feed, one scope, one window.
+
+    Attributes:
+        feed: what is read.
+        key: its place in the raw store.
+        stream: continue by revision instead of reading the window.
+        cursor: where a stream starts, ``None`` = at the start of the window.
+    """
+
+    feed: Feed
+    key: ReadKey
+    stream: bool = False
+    cursor: str | None = None
+
+    @property
+    def scope(self) -> str:
+        """Vehicle or device id, or ``FLEET``."""
+        return self.key.scope
+
+    @property
+    def window(self) -> Window | None:
+        """The window asked for; ``None`` for snapshots."""
+        return self.key.window
+
+
+@dataclass
+class Extracted:
+    """What a read has brought home.
+
+    Attributes:
+        read: the read.
+        pages: its committed pages in order, those of earlier tries included.
+        fetched: pages fetched in this try.
+        error: why it stopped early, ``None`` if it did not.
+    """
+
+    read: Read
+    pages: list[PageRef] = field(default_factory=list)
+    fetched: int = 0
+    error: FleetlakeError | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """The vendor's terminal page is committed."""
+        return bool(self.pages) and self.pages[-1].is_last
+
+    @property
+    def cursor(self) -> str | None:
+        """Cursor after the last committed page."""
+        return self.pages[-1].cursor_out if self.pages else self.read.cursor
+
+
+def extract(raw: RawStore, source: Source, reads: Iterable[Read]) -> Iterator[Extracted]:
+    """Carry out reads one after the other; the failure of one does not stop the others.
+
+    Yields:
+        One result per read, with ``error`` set where it failed. When several reads in a row fail for the same reason the
+        vendor itself is taken to be away: the rest is not tried, and the generator ends early.
+
+    Raises:
+        Fatal: the configuration is wrong; no other read could do better.
+    """
+    failures = 0
+    for read in reads:
+        result = Extracted(read)
+        try:
+            _extract_one(raw, source, result)
+        except Fatal:
+            raise
+        except FleetlakeError as error:
+            log.warning("%s %s: %s", read.feed.name, read.scope, error)
+            result.error = error
+        failures = failures + 1 if result.error is not None else 0
+        yield result
+        if failures >= _GIVE_UP_AFTER:
+            log.warning("%d reads in a row failed: leaving the rest to the next try", failures)
+            return
+
+
+def commit_report(raw: RawStore, read: Read, page: Page) -> Extracted:
+    """Commit the one page of a finished report."""
+    result = Extracted(read, raw.pages(read.key))
+    if not result.is_complete:
+        result.pages.append(raw.commit(read.key, len(result.pages), page, None))
+        result.fetched = 1
+    return result
+
+
+def _extract_one(raw: RawStore, source: Source, result: Extracted) -> None:
+    read = result.read
+    result.pages = raw.pages(read.key)
+    while not result.is_complete:
+        cursor = result.cursor
+        progressed = False
+        for page in source.pages(read.feed.name, scope=read.scope, window=read.window, cursor=cursor, stream=read.stream):
+            ref = raw.commit(read.key, len(result.pages), page, cursor)
+            result.pages.append(ref)
+            result.fetched += 1
+            progressed = True
+            if ref.cursor_out != page.cursor or ref.is_last:
+                break  # another worker was first: its page is the log, go on from there
+            cursor = page.cursor
+        if not progressed:
+            raise IncompleteAnswer(
+                "the vendor's answer ended without its last page",
+                where=f"{read.feed.name} {read.scope} {read.window}",
+                remedy="run the task again; it goes on after the last page",
+            )

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+from fleetlake.errors import CredentialsRejected, IncompleteAnswer, ScopeUnavailable, VendorUnavailable
+from fleetlake.pipeline.extract import Read, extract
+
+from tests.unit.pipeline.scripted import EVENTS, ScriptedSource, event, key, page
+
+PAGES = [page(0, [event(1)]), page(1, [event(2)]), page(2, [event(3)], last=True)]
+
+
+def reads(*scopes):
+    return [Read(feed=EVENTS, key=key(scope)) for scope in scopes]
+
+
+def run(raw, source, *scopes):
+    return list(extract(raw, source, reads(*scopes)))
+
+
+def test_all_pages_are_committed_in_order(raw):
+    (result,) = run(raw, ScriptedSource({"1": PAGES}), "1")
+    assert result.is_complete
+    assert [raw.body(ref) for ref in result.pages] == [item.body for item in PAGES]
+    assert [ref.cursor_in for ref in result.pages] == [None, "1", "2"]
+
+
+def test_read_that_broke_goes_on_after_its_last_committed_page(raw):
+    broken = ScriptedSource({"1": [*PAGES[:2], VendorUnavailable("connection lost")]})
+    (first,) = run(raw, broken, "1")
+    assert isinstance(first.error, VendorUnavailable)
+    assert not first.is_complete
+
+    healthy = ScriptedSource({"1": PAGES})
+    (second,) = run(raw, healthy, "1")
+    assert second.is_complete
+    assert healthy.asked == [("events", "1", "2")], "only the missing page is asked for"
+    assert (len(second.pages), second.fetched) == (3, 1)
+
+
+def test_complete_read_asks_nothing(raw):
+    run(raw, ScriptedSource({"1": PAGES}), "1")
+    again = ScriptedSource({"1": PAGES})
+    (result,) = run(raw, again, "1")
+    assert result.is_complete
+    assert again.asked == []
+
+
+def test_page_of_a_faster_worker_is_adopted_and_followed(raw):
+    class Overtaken(ScriptedSource):
+        """Another worker commits page 0 with a different cursor while this one is asking."""
+
+        def pages(self, feed, **kwargs):
+            if not self.asked:
+                other = page(0, [event(1), event(2)])
+                raw.commit(key(), 0, other.__class__(**{**vars(other), "cursor": "2"}), None)
+            yield from super().pages(feed, **kwargs)
+
+    source = Overtaken({"1": PAGES})
+    (result,) = run(raw, source, "1")
+    assert [cursor for _, _, cursor in source.asked] == [None, "2"]
+    assert [raw.body(ref) for ref in result.pages][1:] == [PAGES[2].body]
+
+
+def test_answer_that_ends_without_its_last_page_is_incomplete_and_keeps_its_pages(raw):
+    (result,) = run(raw, ScriptedSource({"1": PAGES[:2]}), "1")
+    assert isinstance(result.error, IncompleteAnswer)
+    assert len(result.pages) == 2
+
+
+def test_one_failing_scope_stops_no_other(raw):
+    source = ScriptedSource({"1": PAGES, "2": [ScopeUnavailable("gone")], "3": PAGES})
+    assert [(item.read.scope, item.is_complete) for item in run(raw, source, "1", "2", "3")] == [
+        ("1", True),
+        ("2", False),
+        ("3", True),
+    ]
+
+
+def test_vendor_that_fails_for_scope_after_scope_is_left_alone(raw):
+    source = ScriptedSource({str(number): [VendorUnavailable("502")] for number in range(50)})
+    results = run(raw, source, *source.script)
+    assert len(results) == len(source.asked) == 3
+
+
+def test_wrong_configuration_stops_at_once(raw):
+    with pytest.raises(CredentialsRejected):
+        run(raw, ScriptedSource({"1": [CredentialsRejected("password")], "2": PAGES}), "1", "2")
