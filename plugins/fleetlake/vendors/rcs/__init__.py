@@ -1,0 +1,1 @@
+"""Remoto Cloud Services, Third-Party API: mutual TLS, versions, revisions, health reports."""
