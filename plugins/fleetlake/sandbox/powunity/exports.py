@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import zipfile
 from collections.abc import Sequence
@@ -89,7 +90,8 @@ def spreadsheet(rows: Sequence[dict[str, Any]]) -> bytes:
     header = list(rows[0]) if rows else []
     table = [header, *([_cell(row[key]) for key in header] for row in rows)]
     sheet = "".join(
-        "<row>" + "".join(f'<c t="inlineStr"><is><t>{cell}</t></is></c>' for cell in line) + "</row>" for line in table
+        "<row>" + "".join(f'<c t="inlineStr"><is><t>{html.escape(cell)}</t></is></c>' for cell in line) + "</row>"
+        for line in table
     )
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
