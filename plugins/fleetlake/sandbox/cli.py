@@ -2,6 +2,141 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
-app = typer.Typer(help="The vendors, simulated on loopback.", no_args_is_help=True)
+from fleetlake.errors import ConfigError
+from fleetlake.sandbox.settings import SandboxSettings
+from fleetlake.window import Window, utc
+
+app = typer.Typer(help="The vendors, simulated on loopback.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+State = Annotated[Path | None, typer.Option("--state", "--state-dir", help="Folder of the sandbox's files.")]
+
+
+class Form(StrEnum):
+    """How truth is printed."""
+
+    JSONL = "jsonl"
+    COUNT = "count"
+    DIGEST = "digest"
+
+
+@app.command()
+def serve(
+    state: State = None,
+    host: Annotated[str, typer.Option(help="Address of the listeners.")] = "127.0.0.1",
+    rcs_port: Annotated[int, typer.Option(help="Port of RCS; 0 = a free one.")] = 0,
+    powunity_port: Annotated[int, typer.Option(help="Port of PowUnity; 0 = a free one.")] = 0,
+    control_port: Annotated[int, typer.Option(help="Port of the control listener; 0 = a free one.")] = 0,
+    seed: Annotated[int, typer.Option(help="Same seed, same data.")] = 7,
+    vehicles: Annotated[int, typer.Option(help="Vehicles of the main RCS customer.")] = 12,
+    bikes: Annotated[int, typer.Option(help="Bikes of each PowUnity customer.")] = 10,
+    as_of: Annotated[str | None, typer.Option(help="The moment it is, ISO 8601 UTC; none = the real clock.")] = None,
+    assumptions: Annotated[
+        list[str] | None, typer.Option("--set", help="A vendor's open question: rcs.cursor_inclusive=false.")
+    ] = None,
+    faults: Annotated[
+        list[str] | None, typer.Option("--fault", help="Something to break: 429:vendor=rcs,path=/telemetry/*,count=2.")
+    ] = None,
+) -> None:
+    """Serve the simulated vendors until SIGTERM or SIGINT."""
+    import asyncio
+    import signal
+
+    from fleetlake.sandbox.faults import Fault
+    from fleetlake.sandbox.server import Sandbox
+
+    settings = SandboxSettings(
+        state_dir=state or _default_state(),
+        seed=seed,
+        vehicles=vehicles,
+        bikes=bikes,
+        as_of=utc(as_of) if as_of else None,
+        host=host,
+        ports={"rcs": rcs_port, "powunity": powunity_port, "control": control_port},
+        assumptions=_pairs(assumptions or []),
+    )
+    sandbox = Sandbox(settings, [Fault.parse(text) for text in faults or []])
+
+    def ready() -> None:
+        typer.echo("sandbox ready " + " ".join(f"{name}={url}" for name, url in sandbox.urls.items()))
+
+    async def run() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, sandbox.stop)
+        await sandbox.serve(ready)
+
+    asyncio.run(run())
+
+
+@app.command()
+def truth(
+    vendor: Annotated[str, typer.Argument(help="rcs, powunity, …")],
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset, as the contracts name it: telemetry.")],
+    start: Annotated[str | None, typer.Option("--from", help="First moment, ISO 8601.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End, exclusive.")] = None,
+    customer: Annotated[str | None, typer.Option(help="Customer of the vendor; none = the first.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="Rows, their count, or count and digest.")] = Form.JSONL,
+    state: State = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the seed in sandbox.json.")] = None,
+    vehicles: Annotated[int | None, typer.Option(help="Instead of the number in sandbox.json.")] = None,
+    bikes: Annotated[int | None, typer.Option(help="Instead of the number in sandbox.json.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="Instead of the moment in sandbox.json.")] = None,
+) -> None:
+    """Print what is true, from the generator and not through the vendors' interfaces."""
+    from fleetlake.canonical import Digest, canonical_row
+    from fleetlake.sandbox.rooms import Context, room
+
+    if bool(start) != bool(end):
+        raise ConfigError("--from and --to belong together", remedy="give both, or none for everything until now")
+    given = {"seed": seed, "vehicles": vehicles, "bikes": bikes, "as_of": as_of}
+    context = Context.of(
+        _settings(state or _default_state(), {key: value for key, value in given.items() if value is not None})
+    )
+    window = Window.parse(start, end) if start and end else None
+    rows = room(vendor).truth(context, dataset, window, customer)
+    if form is Form.JSONL:
+        for row in rows:
+            typer.echo(canonical_row(row))
+    elif form is Form.COUNT:
+        typer.echo(sum(1 for _ in rows))
+    else:
+        digest = Digest.of(rows)
+        typer.echo(json.dumps({"rows": digest.rows, "digest": digest.digest}))
+
+
+def _default_state() -> Path:
+    return Path(os.environ.get("FLEETLAKE_HOME", ".fleetlake")) / "sandbox"
+
+
+def _settings(state: Path, given: dict[str, Any]) -> SandboxSettings:
+    """Settings of the sandbox that serves (or served last) from ``state``, with ``given`` instead of its own."""
+    path = state / "sandbox.json"
+    if not path.is_file() and "seed" not in given:
+        raise ConfigError(
+            f"{path} is missing", remedy="start `fleetlake sandbox serve`, or say which world is meant with --seed"
+        )
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    values = {key: known[key] for key in ("seed", "vehicles", "bikes", "as_of", "assumptions") if key in known} | given
+    if "history_start" in known:
+        values["history_start"] = dt.date.fromisoformat(known["history_start"])
+    if values.get("as_of"):
+        values["as_of"] = utc(values["as_of"])
+    return SandboxSettings(state_dir=state, **values)
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, found, value = text.partition("=")
+        if not found or "." not in key:
+            raise ConfigError(f"--set {text!r}", remedy="write --set vendor.name=value, for example rcs.take_max=500")
+        pairs[key] = value
+    return pairs

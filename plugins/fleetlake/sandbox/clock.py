@@ -13,15 +13,15 @@ class Clock:
     """
 
     def __init__(self, as_of: dt.datetime | None = None) -> None:
-        self._as_of = as_of
+        self.as_of = as_of
 
     def set(self, as_of: dt.datetime | None) -> None:
         """Move the clock; ``None`` returns to the real one."""
-        self._as_of = as_of
+        self.as_of = as_of
 
     def now(self) -> dt.datetime:
         """The current moment, UTC."""
-        return self._as_of or dt.datetime.now(dt.UTC)
+        return self.as_of or dt.datetime.now(dt.UTC)
 
     def now_ms(self) -> int:
         """The current moment, milliseconds since 1970."""

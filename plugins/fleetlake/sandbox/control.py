@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,8 +18,8 @@ from fleetlake.sandbox.request_log import RequestLog
 from fleetlake.window import utc
 
 
-def control_app(clock: Clock, board: FaultBoard, log: RequestLog) -> Starlette:
-    """The application of the control listener.
+def control_app(clock: Clock, board: FaultBoard, log: RequestLog, clock_moved: Callable[[], None]) -> Starlette:
+    """The application of the control listener; ``clock_moved`` is called after ``PUT /clock``.
 
     ``GET /health`` · ``GET /log?vendor=&customer=`` · ``DELETE /log`` · ``GET /stats`` · ``GET /faults`` ·
     ``PUT /faults`` (a list; adds) · ``DELETE /faults`` · ``GET /clock`` · ``PUT /clock`` (``{"as_of": "2026-11-22T06:00Z"}``,
@@ -51,6 +52,7 @@ def control_app(clock: Clock, board: FaultBoard, log: RequestLog) -> Starlette:
             wanted = await _json(request)
             as_of = wanted.get("as_of") if isinstance(wanted, dict) else wanted
             clock.set(utc(as_of) if as_of else None)
+            clock_moved()
         return JSONResponse({"now": clock.now().isoformat()})
 
     async def refuse(_: Request, error: Exception) -> Response:

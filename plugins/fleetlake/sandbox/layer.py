@@ -20,9 +20,9 @@ _PAGES_KEPT = 500
 _LOG = logging.getLogger(__name__)
 
 
-def peer_of(scope: Scope) -> bytes | None:
-    """The client's certificate in DER, ``None`` without one."""
-    found: bytes | None = scope.get("state", {}).get("peer")
+def peer_of(scope: Scope) -> str | None:
+    """Common name in the client's verified certificate (``Pki.pair``'s name), ``None`` without one."""
+    found: str | None = scope.get("state", {}).get("peer")
     return found
 
 

@@ -35,7 +35,9 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
-        peer = tls.getpeercert(binary_form=True) if tls else None
+        # TLS has verified it, so its name can be believed.
+        subject = (tls.getpeercert() or {}).get("subject", ()) if tls else ()
+        peer = next((value for part in subject for key, value in part if key == "commonName"), None)
         self._gone = threading.Event()
         self.app_state = {**self.app_state, "peer": peer, "transport": transport, "gone": self._gone}
 
@@ -78,7 +80,7 @@ class Sandbox:
         for name, room in rooms(settings.rooms).items():
             self.customers[name] = {key: dict(value) for key, value in room.customers(self.context, self.pki).items()}
             self._listen(name, Layer(room, self.context, self.board, self.log), room.tls(self.pki), room.base_path)
-        self._listen(CONTROL, control_app(self.context.clock, self.board, self.log), None, "")
+        self._listen(CONTROL, control_app(self.context.clock, self.board, self.log, self.publish), None, "")
 
     def _listen(self, name: str, app: ASGIApp, tls: ssl.SSLContext | None, base_path: str) -> None:
         bound = socket.socket()
@@ -112,16 +114,20 @@ class Sandbox:
         self.urls[name] = f"{scheme}://{self.settings.host}:{bound.getsockname()[1]}{base_path}"
         self._listeners.append((_Listener(config), bound))
 
+    def publish(self) -> None:
+        """Write ``sandbox.json``: at the start, and when the clock was moved."""
+        write_whole(self.settings.state_dir / "sandbox.json", json.dumps(self.describe(), indent=2))
+
     def describe(self) -> dict[str, Any]:
         """Content of ``sandbox.json``."""
-        settings = self.settings
+        settings, as_of = self.settings, self.context.clock.as_of
         return {
             "pid": os.getpid(),
             "urls": self.urls,
             "seed": settings.seed,
             "vehicles": settings.vehicles,
             "bikes": settings.bikes,
-            "as_of": settings.as_of.isoformat() if settings.as_of else None,
+            "as_of": as_of.isoformat() if as_of else None,
             "history_start": settings.history_start.isoformat(),
             "assumptions": dict(settings.assumptions),
             "ca": str(self.pki.ca),
@@ -137,7 +143,7 @@ class Sandbox:
                     break
                 await asyncio.sleep(0.005)
             else:
-                write_whole(self.settings.state_dir / "sandbox.json", json.dumps(self.describe(), indent=2))
+                self.publish()
                 ready()
             await asyncio.gather(*serving)
         finally:

@@ -25,6 +25,9 @@ DAY_S = 86_400
 MAX_LATE_S = 72 * 3600
 """No sample reaches the vendor later than this after it was taken."""
 
+_BURST_MS = 40  # between two samples of a late upload
+_LONGEST_MS = 8_600  # from taking to receiving a sample that is sent at once
+
 KNOT_MS = 1852 / 3600
 """Metres per second of one knot."""
 
@@ -249,7 +252,7 @@ class Vehicle:
         week, weekday = divmod(day, 7)
         start, end = self._week_start(week), self._week_start(week + 1)
         shares = self._shares(week)
-        return start + math.floor((end - start) * sum(shares[:weekday]) / sum(shares))
+        return start + math.floor((end - start) * (sum(shares[:weekday]) / sum(shares)))
 
     def engine_s(self, day: int) -> int:
         """Cumulative seconds of use before the first ride that starts on ``day``."""
@@ -349,32 +352,54 @@ class Vehicle:
             starts.append((day + 1) * DAY_S - math.floor(durations[-1] * roll.uniform(0.3, 0.7)))
         return starts
 
-    def _take(self, day: int) -> tuple[Sample, ...]:
+    def latest(self, now_ms: int) -> Sample | None:
+        """The sample received last until ``now_ms`` (live or late), found without building whole days."""
+        today = now_ms // 1000 // DAY_S
+        best: tuple[int, int, int, int] | None = None  # received_ms, upload, day, time
+        for day in range(today, today - MAX_LATE_S // DAY_S - 1, -1):
+            if day < self._world.first_day:
+                break
+            late, times = self.late(day), self._times(day)
+            held = [time for time in times if late and late.start <= time < late.end]
+            if late:
+                visible = (now_ms - late.received * 1000) // _BURST_MS
+                if visible >= 0:
+                    index = min(visible, len(held) - 1)
+                    found = (late.received * 1000 + _BURST_MS * index, _late_upload(day), day, held[index])
+                    best = max(best or found, found)
+            for time in reversed(times):
+                if best and time * 1000 + _LONGEST_MS < best[0]:
+                    break
+                received = _received_ms(time)
+                if received <= now_ms and not (late and late.start <= time < late.end):
+                    found = (received, day % 2, day, time)
+                    best = max(best or found, found)
+        if best is None:
+            return None
+        return next(sample for sample in self._take(best[2], (best[3],)))
+
+    def _times(self, day: int) -> list[int]:
         start, end = day * DAY_S, (day + 1) * DAY_S
-        rides = list(self.under_way(start, end))
-        times: set[int] = set()
         step = self.profile.parked_s
-        for time in range(start + number(*self.key, "beat") % step, end, step):
-            times.add(time)
-        for ride in rides:
+        times = set(range(start + number(*self.key, "beat") % step, end, step))
+        for ride in self.under_way(start, end):
             inside = range(ride.start, ride.end - self.profile.moving_s // 2, self.profile.moving_s)
-            for time in (*inside, ride.end):
-                if start <= time < end:
-                    times.add(time)
+            times.update(time for time in (*inside, ride.end) if start <= time < end)
+        return sorted(times)
+
+    def _take(self, day: int, only: Sequence[int] | None = None) -> tuple[Sample, ...]:
+        start, end = day * DAY_S, (day + 1) * DAY_S
         late = self.late(day)
-        samples: list[Sample] = []
-        previous, burst = 0, 0
-        upcoming = iter(rides)
+        times = self._times(day)
+        held = [time for time in times if late.start <= time < late.end] if late else []
+        burst = {time: late.received * 1000 + _BURST_MS * index for index, time in enumerate(held)} if late else {}
+        samples = []
+        upcoming = self.under_way(start, end)
         current, done = next(upcoming, None), self._before(start)
-        for time in sorted(times):
+        for time in times if only is None else only:
             while current and current.end < time:
                 done, current = current, next(upcoming, None)
-            if late and late.start <= time < late.end:
-                received, upload = late.received * 1000 + 40 * burst, 2 + day % 6
-                burst += 1
-            else:
-                received = max(time * 1000 + 800 + (time * 2_654_435_761 + self.index * 97 >> 7) % 8000, previous + 1)
-                previous, upload = received, day % 2
+            received, upload = (burst[time], _late_upload(day)) if time in burst else (_received_ms(time), day % 2)
             if current and current.start <= time:
                 driven, speed = current.driven(time)
                 place, odometer = current.place(driven), current.odometer_m + round(driven)
@@ -395,6 +420,15 @@ class Vehicle:
         if done is None:
             return self.odometer_m(day), self.engine_s(day)
         return done.odometer_m + done.distance_m, done.engine_s + done.end - done.start
+
+
+def _received_ms(time: int) -> int:
+    """When a sample sent at once arrives: 1 to 9 s later, never two in the same millisecond, not always in order."""
+    return time * 1000 + 800 + (time * 2_654_435_761 >> 8) % 8 * 1000 + time % 16 * 50
+
+
+def _late_upload(day: int) -> int:
+    return 2 + day % 6
 
 
 def _speeds(
