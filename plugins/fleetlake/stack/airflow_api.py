@@ -1,0 +1,156 @@
+"""A small client of Airflow's REST API: what starting, loading and watching need."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import requests
+
+from fleetlake.accounts import Account
+from fleetlake.errors import ConfigError, StoreUnavailable
+
+_PAGE = 100
+
+
+class AirflowApi:
+    """Airflow at one address, as one user.
+
+    Args:
+        base_url: such as ``http://127.0.0.1:8080``.
+        user: name of a user.
+        password: of that user.
+
+    Raises:
+        StoreUnavailable: from every method, when the API server does not answer or answers 5xx.
+        ConfigError: from every method, when it refuses the request; with the server's reason.
+    """
+
+    def __init__(self, base_url: str, user: str, password: str) -> None:
+        self.base_url = base_url
+        self._login = {"username": user, "password": password}
+        self._session = requests.Session()
+        self._session.trust_env = False  # neither proxies nor .netrc: the stack is on this machine
+
+    def health(self) -> dict[str, Any]:
+        """State and last heartbeat of each part; needs no login."""
+        return self._call("GET", "/api/v2/monitor/health", login=False)
+
+    def put_pools(self, accounts: Iterable[Account]) -> None:
+        """Create or update the pool of each account. Deferred tasks count: a waiting report is a request at the vendor."""
+        self._put("pools", list(pools(accounts)))
+
+    def put_connections(self, connections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Create or update connections: id to fields of Airflow's connection JSON, ``extra`` an object."""
+        entities = [
+            {"connection_id": name, **fields, "extra": json.dumps(fields.get("extra", {}))}
+            for name, fields in connections.items()
+        ]
+        self._put("connections", entities)
+
+    def dags(self) -> list[dict[str, Any]]:
+        """Every DAG the server knows and whose file is there."""
+        return list(self._all("/api/v2/dags", "dags", {}))
+
+    def import_errors(self) -> list[dict[str, Any]]:
+        """DAG files that could not be read."""
+        return list(self._all("/api/v2/importErrors", "import_errors", {}))
+
+    def set_paused(self, dag_id: str, paused: bool) -> None:
+        """Pause or unpause a DAG."""
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", body={"is_paused": paused})
+
+    def runs(self, dag_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """All runs of some DAGs."""
+        return [run for dag_id in dag_ids for run in self._all(f"/api/v2/dags/{dag_id}/dagRuns", "dag_runs", {})]
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Task instances of a run."""
+        return list(self._all(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances", {}))
+
+    def clear_failed(self, dag_id: str, run_id: str) -> None:
+        """Run the failed tasks of a run again."""
+        self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear", body={"dry_run": False, "only_failed": True})
+
+    def backfill(self, dag_id: str, first: dt.date, last: dt.date, *, max_active_runs: int = 2) -> dict[str, Any]:
+        """Create a backfill over partition days, both ends included; days that have a run are left alone."""
+        return self._call("POST", "/api/v2/backfills", body=_backfill(dag_id, first, last, max_active_runs))
+
+    def backfill_dry_run(self, dag_id: str, first: dt.date, last: dt.date) -> list[dict[str, Any]]:
+        """The runs a backfill would create."""
+        answer = self._call("POST", "/api/v2/backfills/dry_run", body=_backfill(dag_id, first, last, 2))
+        return list(answer["backfills"])
+
+    def _put(self, kind: str, entities: list[dict[str, Any]]) -> None:
+        action = {"action": "create", "entities": entities, "action_on_existence": "overwrite"}
+        answer = self._call("PATCH", f"/api/v2/{kind}", body={"actions": [action]})
+        if errors := answer.get("create", {}).get("errors"):
+            raise ConfigError(f"Airflow refused {kind}: {errors}", where=self.base_url)
+
+    def _all(self, path: str, key: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            answer = self._call("GET", path, params={**params, "limit": _PAGE, "offset": offset})
+            yield from answer[key]
+            offset += len(answer[key])
+            if not answer[key] or offset >= answer["total_entries"]:
+                return
+
+    def _call(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None, login: bool = True
+    ) -> dict[str, Any]:
+        for attempt in (1, 2):
+            if login and "Authorization" not in self._session.headers:
+                token = self._send("POST", "/auth/token", None, self._login).json()["access_token"]
+                self._session.headers["Authorization"] = f"Bearer {token}"
+            response = self._send(method, path, params, body)
+            if response.status_code == 401 and login and attempt == 1:
+                del self._session.headers["Authorization"]  # the token has expired
+                continue
+            break
+        if response.status_code >= 400:
+            raise ConfigError(
+                f"Airflow answered {response.status_code} to {method} {path}: {response.text[:500]}", where=self.base_url
+            )
+        result: dict[str, Any] = response.json() if response.content else {}
+        return result
+
+    def _send(self, method: str, path: str, params: Mapping[str, Any] | None, body: Any) -> requests.Response:
+        try:
+            response = self._session.request(method, self.base_url + path, params=params, json=body, timeout=30)
+        except requests.RequestException as error:
+            raise StoreUnavailable(
+                f"Airflow's API server does not answer: {type(error).__name__}",
+                where=self.base_url,
+                remedy="see `fleetlake status`; start the stack with `make up`",
+            ) from None
+        if response.status_code >= 500:
+            raise StoreUnavailable(
+                f"Airflow answered {response.status_code} to {method} {path}",
+                where=self.base_url,
+                remedy="see the API server's log",
+            )
+        return response
+
+
+def pools(accounts: Iterable[Account]) -> Iterator[dict[str, Any]]:
+    """The pool of each account as Airflow's API takes it; accounts that share a connection share a pool."""
+    for name, account in {account.pool: account for account in accounts}.items():
+        yield {
+            "name": name,
+            "slots": account.pool_slots,
+            "description": f"requests to the {account.vendor} account {account.name}",
+            "include_deferred": True,
+        }
+
+
+def _backfill(dag_id: str, first: dt.date, last: dt.date, max_active_runs: int) -> dict[str, Any]:
+    return {
+        "dag_id": dag_id,
+        "from_date": f"{first}T00:00:00Z",
+        "to_date": f"{last}T00:00:00Z",
+        "max_active_runs": max_active_runs,
+        "reprocess_behavior": "none",
+    }

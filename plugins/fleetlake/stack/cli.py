@@ -1,0 +1,106 @@
+"""``fleetlake up``, ``down``, ``status``, ``demo``, ``backfill``: the local stack from a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fleetlake.errors import ConfigError, StoreUnavailable
+from fleetlake.settings import Settings
+from fleetlake.stack.local import DEFAULT_PORT, LocalStack
+from fleetlake.window import utc
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+Port = Annotated[int, typer.Option(help="Port of Airflow's web interface; 0 = any free one.")]
+
+
+def _stack() -> LocalStack:
+    return LocalStack(Settings.from_env())
+
+
+@app.command()
+def up(
+    port: Port = DEFAULT_PORT,
+    sandbox: Annotated[
+        bool, typer.Option(help="Start the vendor sandbox and point the accounts' connections to it.")
+    ] = True,
+    as_of: Annotated[str | None, typer.Option(help="The sandbox's clock stands at this moment (ISO 8601, UTC).")] = None,
+) -> None:
+    """Start the living stack and leave it running: PostgreSQL, the vendor sandbox, Airflow."""
+    stack = _stack()
+    stack.up(port=port, sandbox=sandbox, as_of=_moment(as_of))
+    typer.echo(f"Airflow  {stack.url}   user admin   password {stack.password}")
+    typer.echo(f"logs     {stack.home / 'logs'}")
+    typer.echo("stop     make down   (or: fleetlake down); data stays")
+
+
+@app.command()
+def down() -> None:
+    """Stop the stack, also what a crash left behind; data stays."""
+    stopped = _stack().down()
+    typer.echo("nothing was running" if not stopped else "stopped; nothing is left running")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON object per part.")] = False) -> None:
+    """Show what runs and whether it is healthy; exit status 1 when a part is not."""
+    stack = _stack()
+    rows = stack.status()
+    for row in rows:
+        if as_json:
+            typer.echo(json.dumps(row))
+        else:
+            typer.echo(f"{row['name']:14} {row['health']:10} {row['pid'] or '-':>8}  {row['log']}")
+    if any(row["health"] not in ("healthy", "running") for row in rows):
+        raise typer.Exit(1)
+    if not as_json:
+        typer.echo(f"Airflow  {stack.url}   user admin   password {stack.password}")
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Port of Airflow's web interface while it runs; 0 = any free one.")] = 0,
+) -> None:
+    """Load three days of the demo fleet through Airflow, report, stop. Running it again changes no data."""
+    from fleetlake.stack.demo import run_demo
+
+    report = run_demo(_stack(), port=port)
+    report.print(Console(width=None if sys.stdout.isatty() else 140))
+
+
+@app.command()
+def backfill(
+    dag: Annotated[str, typer.Argument(help="DAG id, for example rcs_telemetry.")],
+    start: Annotated[str, typer.Option("--from", help="First day, ISO date.")],
+    end: Annotated[str, typer.Option("--to", help="Last day, included.")],
+    dry_run: Annotated[bool, typer.Option(help="Only list the days that would be loaded.")] = False,
+    max_active_runs: Annotated[int, typer.Option(min=1, help="Days loaded at once.")] = 2,
+) -> None:
+    """List the days of a range that have no run yet, then load them through Airflow; the stack must be up."""
+    first, last = utc(start).date(), utc(end).date()
+    if first > last:
+        raise ConfigError(f"{first} is after {last}", where="--from and --to", remedy="both days are included")
+    api = _stack().api()
+    known = [entry["dag_id"] for entry in api.dags()]
+    if dag not in known:
+        raise ConfigError(f"there is no DAG {dag!r}", remedy=f"one of: {', '.join(sorted(known)) or 'none yet'}")
+    days = [entry["partition_key"] for entry in api.backfill_dry_run(dag, first, last)]
+    typer.echo(f"{dag}: {len(days)} days to load between {first} and {last}" + (f": {', '.join(days)}" if days else ""))
+    if dry_run or not days:
+        return
+    created = api.backfill(dag, first, last, max_active_runs=max_active_runs)
+    typer.echo(f"created backfill {created['id']}; watch it at {api.base_url}/dags/{dag}/backfills")
+    if any(entry["dag_id"] == dag and entry["is_paused"] for entry in api.dags()):
+        raise StoreUnavailable(
+            f"{dag} is paused: the days wait until it is unpaused", remedy="unpause it in the web interface"
+        )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return utc(text) if text else None
