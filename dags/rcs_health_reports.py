@@ -8,7 +8,6 @@ cleared after it succeeded asks anew.
 """
 
 from airflow.sdk import DAG
-
 from fleetlake.operators import (
     CertifyOperator,
     LoadOperator,
@@ -19,12 +18,16 @@ from fleetlake.operators import (
     day_dag,
 )
 
+VEHICLES = "vehicles"
+DETAILS = "health_reports"
 TABLES = ["rcs.vehicle", "rcs.health_report", "rcs.trouble"]
 
 for account in accounts_of("rcs"):
     with DAG(**day_dag("rcs_health_reports", account, doc=__doc__, tags=["health"])):
-        vehicles = PlanOperator(task_id="load_vehicles", entity_feed="vehicles", feeds=["health_overview"])
-        overview = RcsHealthReportOperator(task_id="fetch_overview")
-        reports = LoadOperator.partial(task_id="load_reports", feeds=["health_reports"]).expand(scopes=overview.output)
-        certify = CertifyOperator(task_id="certify_reports", datasets=TABLES, outlets=assets(account, TABLES))
+        vehicles = PlanOperator(task_id="load_vehicles", entity_feed=VEHICLES, feeds=[])
+        overview = RcsHealthReportOperator(task_id="fetch_overview", details=DETAILS)
+        reports = LoadOperator.partial(task_id="load_reports", feeds=[DETAILS]).expand(scopes=overview.output)
+        certify = CertifyOperator(
+            task_id="certify_reports", entity_feed=VEHICLES, datasets=TABLES, outlets=assets(account, TABLES)
+        )
         vehicles >> overview >> reports >> certify

@@ -7,14 +7,16 @@ late arrive by themselves, whatever day they are about. A backfill, or a run sta
 """
 
 from airflow.sdk import DAG
-
 from fleetlake.operators import CertifyOperator, LoadOperator, PlanOperator, accounts_of, assets, day_dag
 
+VEHICLES = "vehicles"
 FEEDS = ["telemetry"]
 TABLES = ["rcs.vehicle", "rcs.telemetry"]
 
 for account in accounts_of("rcs"):
     with DAG(**day_dag("rcs_telemetry", account, doc=__doc__, tags=["telemetry"])):
-        plan = PlanOperator(task_id="plan_vehicles", entity_feed="vehicles", feeds=FEEDS)
+        plan = PlanOperator(task_id="plan_vehicles", entity_feed=VEHICLES, feeds=FEEDS)
         load = LoadOperator.partial(task_id="load_telemetry", feeds=FEEDS).expand(scopes=plan.output)
-        load >> CertifyOperator(task_id="certify_telemetry", datasets=TABLES, outlets=assets(account, TABLES))
+        load >> CertifyOperator(
+            task_id="certify_telemetry", entity_feed=VEHICLES, datasets=TABLES, outlets=assets(account, TABLES)
+        )

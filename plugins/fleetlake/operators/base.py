@@ -46,7 +46,7 @@ class FleetOperator(BaseOperator):
         account = find_account(settings, self.account)
         run = run_of(context, account)
         self.log.info("Account %s (%s), window %s, lane %s", account.name, account.vendor, run.window, run.lane.value)
-        with Pipeline(settings_with_warehouse(settings), account, lambda: hook_for(account).get_source(account, run.lane)) as opened:
+        with Pipeline(settings_with_warehouse(settings), account, lambda: hook_for(account).get_source(run.lane)) as opened:
             yield opened, run
 
 

@@ -14,6 +14,7 @@ from fleetlake.window import DAY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
     from fleetlake.pipeline import Run
 
 
@@ -88,12 +89,14 @@ class CertifyOperator(FleetOperator):
     It runs also when there was nothing to load, and asks no vendor, so it takes no slot of the account's pool.
 
     Args:
+        entity_feed: snapshot feed that lists the vehicles.
         datasets: tables to judge.
     """
 
     def __init__(
         self,
         *,
+        entity_feed: str,
         datasets: Sequence[str],
         trigger_rule: str = "none_failed",
         execution_timeout: timedelta | None = timedelta(minutes=30),
@@ -102,6 +105,7 @@ class CertifyOperator(FleetOperator):
         # Said here, because the DAG's default_args would win over a default of the signature.
         kwargs.setdefault("pool", "default_pool")
         super().__init__(trigger_rule=trigger_rule, execution_timeout=execution_timeout, **kwargs)
+        self.entity_feed = entity_feed
         self.datasets = list(datasets)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -112,7 +116,7 @@ class CertifyOperator(FleetOperator):
         """
         with self.pipeline(context) as (pipeline, run):
             try:
-                result = pipeline.certify(run, datasets=self.datasets)
+                result = pipeline.certify(run, datasets=self.datasets, entity_feed=self.entity_feed)
             except IncompleteAnswer as error:
                 raise AirflowFailException(str(error)) from error
         self._announce(context, run)

@@ -29,6 +29,7 @@ class RcsHealthReportOperator(FleetOperator):
 
     Args:
         feed: the report's feed.
+        details: per-vehicle feed that completes the report.
         timeout_s: how long to wait for the report in one try. The token outlives it.
         first_poll_s: pause before the first poll, see ``fleetlake.triggers.rcs``.
     """
@@ -37,6 +38,7 @@ class RcsHealthReportOperator(FleetOperator):
         self,
         *,
         feed: str = "health_overview",
+        details: str = "health_reports",
         timeout_s: float = 1800,
         first_poll_s: float = FIRST_POLL_S,
         execution_timeout: timedelta | None = timedelta(minutes=30),
@@ -44,6 +46,7 @@ class RcsHealthReportOperator(FleetOperator):
     ) -> None:
         super().__init__(execution_timeout=execution_timeout, **kwargs)
         self.feed = feed
+        self.details = details
         self.timeout_s = timeout_s
         self.first_poll_s = first_poll_s
 
@@ -94,7 +97,7 @@ class RcsHealthReportOperator(FleetOperator):
             if status == "error":
                 raise JobFailed(f"report {token} failed: {message}", remedy="the next try asks for a new report")
             with self.pipeline(context) as (pipeline, run):
-                chunks = pipeline.collect(run, feed=self.feed, token=token)
+                chunks = pipeline.collect(run, feed=self.feed, token=token, details=self.details)
         except JobFailed:
             store.delete(JOB)
             raise

@@ -34,9 +34,9 @@ class FleetRetryPolicy(RetryPolicy):
     def evaluate(
         self,
         exception: BaseException,
-        try_number: int,
-        max_tries: int,
-        context: Context | None = None,
+        try_number: int,  # noqa: ARG002 - the signature is Airflow's
+        max_tries: int,  # noqa: ARG002
+        context: Context | None = None,  # noqa: ARG002
     ) -> RetryDecision:
         """Decide; the reason holds the error's remedy and is logged and shown with the task."""
         if not isinstance(exception, FleetlakeError):
@@ -53,7 +53,9 @@ class FleetRetryPolicy(RetryPolicy):
 def log_failure(context: Context) -> None:
     """``on_failure_callback``: after the last try, say what failed, what it was about, and what to do."""
     ti, error = context["ti"], context.get("exception")
-    remedy = getattr(error, "remedy", None) or "read the log above; raw pages fetched so far are kept and are not asked for again"
+    remedy = (
+        getattr(error, "remedy", None) or "read the log above; raw pages fetched so far are kept and are not asked for again"
+    )
     log.error(
         "%s failed for good in run %s (partition %s): %s. What to do: %s. "
         "Then clear the task: finished vehicles are not loaded twice.",

@@ -54,7 +54,7 @@ class RcsReportTrigger(BaseTrigger):
         deadline: float,
         first_poll_s: float = FIRST_POLL_S,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.account = account
         self.conn_id = conn_id
         self.feed = feed
@@ -82,17 +82,20 @@ class RcsReportTrigger(BaseTrigger):
         except FleetlakeError as error:
             status, message = "unreadable", str(error)
         self.log.info("Report %s of account %s: %s %s", self.token, self.account, status, message)
-        yield TriggerEvent({"status": status, "token": self.token, "message": message})
+        yield TriggerEvent({"status": status, "token": self.token, "message": message})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """RCS cannot cancel a report: say so and let it expire."""
         self.log.info("Report %s of account %s is left to expire: RCS has no way to cancel it", self.token, self.account)
 
-    async def _wait(self) -> tuple[str, str]:
+    async def _open(self) -> ReportSource:
         from fleetlake.hooks.rcs import RcsHook
 
         hook = await RcsHook.aload(self.conn_id)
-        source: ReportSource = await asyncio.to_thread(hook.get_source, self.account, Lane(self.lane))
+        return await asyncio.to_thread(hook.get_source, Lane(self.lane))
+
+    async def _wait(self) -> tuple[str, str]:
+        source = await self._open()
         try:
             pause, next_pause, message = self.first_poll_s, MIN_POLL_S, "still running"
             while True:
