@@ -40,7 +40,8 @@ def main(requirements: list[str]) -> int:
         (VENV / "place").write_text(f"{ROOT}\n")
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     run([*pip, "install", "--quiet", UV], env)
-    env |= uv_settings(subprocess.run([*pip, "config", "list"], env=env, text=True, capture_output=True).stdout, env)
+    config = subprocess.run([*pip, "config", "list"], env=env, text=True, capture_output=True, check=False)
+    env |= uv_settings(config.stdout, env)
     say("installing " + " and ".join(requirements))
     uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON), "--no-deps"]
     run([*uv, *(part for name in requirements for part in ("-r", str(ROOT / name)))], env)
@@ -58,11 +59,12 @@ def is_ours() -> bool:
     if not place.is_file() or place.read_text().strip() != str(ROOT):
         return False
     check = "import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
-    return PYTHON.exists() and subprocess.run([str(PYTHON), "-c", check], capture_output=True).returncode == 0
+    works = [str(PYTHON), "-c", check]
+    return PYTHON.exists() and subprocess.run(works, capture_output=True, check=False).returncode == 0
 
 
 def uv_settings(pip_config: str, env: dict[str, str]) -> dict[str, str]:
-    """uv's variables for what ``pip config list`` prints; what is set for uv already stays."""
+    """What uv needs to know of what ``pip config list`` prints. What is set for uv already stays."""
     found: dict[str, str] = {}
     # Later lines win: the environment last, as in pip.
     for line in sorted(pip_config.splitlines(), key=lambda line: line.startswith(":env:")):

@@ -67,7 +67,7 @@ class Processes:
             known = json.loads(self._pid_file(name).read_text())
             process = psutil.Process(known["pid"])
             same = abs(process.create_time() - known["started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
-        except (OSError, ValueError, psutil.Error):
+        except (OSError, ValueError, TypeError, psutil.Error):
             return None
         return process if same else None
 
