@@ -23,7 +23,7 @@ from fleetlake.sandbox.faults import Fault, FaultBoard
 from fleetlake.sandbox.layer import Layer
 from fleetlake.sandbox.pki import Pki
 from fleetlake.sandbox.request_log import RequestLog
-from fleetlake.sandbox.rooms import Context, rooms
+from fleetlake.sandbox.rooms import Context, room, rooms
 from fleetlake.sandbox.settings import SandboxSettings
 
 CONTROL = "control"
@@ -68,18 +68,23 @@ class Sandbox:
     """
 
     def __init__(self, settings: SandboxSettings, faults: Iterable[Fault] = ()) -> None:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        for key in settings.assumptions:
+            room(key.partition(".")[0])  # a misspelt vendor must not pass unseen
+        state = settings.state_dir.resolve()
+        state.mkdir(parents=True, exist_ok=True)
+        self._description = state / "sandbox.json"
+        self._description.unlink(missing_ok=True)  # whoever waits for it must not read that of an earlier sandbox
         self.settings = settings
         self.context = Context.of(settings)
         self.board = FaultBoard(settings.seed, faults)
-        self.log = RequestLog(settings.state_dir / "requests.jsonl")
-        self.pki = Pki(settings.state_dir / "pki")
+        self.log = RequestLog(state / "requests.jsonl")
+        self.pki = Pki(state / "pki")
         self.urls: dict[str, str] = {}
         self.customers: dict[str, Any] = {}
         self._listeners: list[tuple[_Listener, socket.socket]] = []
-        for name, room in rooms(settings.rooms).items():
-            self.customers[name] = {key: dict(value) for key, value in room.customers(self.context, self.pki).items()}
-            self._listen(name, Layer(room, self.context, self.board, self.log), room.tls(self.pki), room.base_path)
+        for name, vendor in rooms(settings.rooms).items():
+            self.customers[name] = {key: dict(value) for key, value in vendor.customers(self.context, self.pki).items()}
+            self._listen(name, Layer(vendor, self.context, self.board, self.log), vendor.tls(self.pki), vendor.base_path)
         self._listen(CONTROL, control_app(self.context.clock, self.board, self.log, self.publish), None, "")
 
     def _listen(self, name: str, app: ASGIApp, tls: ssl.SSLContext | None, base_path: str) -> None:
@@ -116,7 +121,7 @@ class Sandbox:
 
     def publish(self) -> None:
         """Write ``sandbox.json``: at the start, and when the clock was moved."""
-        write_whole(self.settings.state_dir / "sandbox.json", json.dumps(self.describe(), indent=2))
+        write_whole(self._description, json.dumps(self.describe(), indent=2))
 
     def describe(self) -> dict[str, Any]:
         """Content of ``sandbox.json``."""

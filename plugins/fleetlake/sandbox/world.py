@@ -396,18 +396,21 @@ class Vehicle:
         samples = []
         upcoming = self.under_way(start, end)
         current, done = next(upcoming, None), self._before(start)
+        stood_after, place = done, done.place(done.distance_m) if done else self.home
+        odometer, engine = self._standing(done, day)
         for time in times if only is None else only:
             while current and current.end < time:
                 done, current = current, next(upcoming, None)
             received, upload = (burst[time], _late_upload(day)) if time in burst else (_received_ms(time), day % 2)
             if current and current.start <= time:
                 driven, speed = current.driven(time)
-                place, odometer = current.place(driven), current.odometer_m + round(driven)
-                engine, knots = current.engine_s + time - current.start, round(speed / KNOT_MS, 3)
-                samples.append(Sample(time, received, upload, *place, knots, odometer, engine, current))
+                spot, metres = current.place(driven), current.odometer_m + round(driven)
+                used, knots = current.engine_s + time - current.start, round(speed / KNOT_MS, 3)
+                samples.append(Sample(time, received, upload, *spot, knots, metres, used, current))
             else:
-                odometer, engine = self._standing(done, day)
-                place = done.place(done.distance_m) if done else self.home
+                if done is not stood_after:
+                    stood_after, place = done, done.place(done.distance_m) if done else self.home
+                    odometer, engine = self._standing(done, day)
                 samples.append(Sample(time, received, upload, *place, 0.0, odometer, engine, None))
         return tuple(samples)
 

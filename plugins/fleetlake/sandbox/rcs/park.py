@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from fleetlake.errors import ConfigError
 from fleetlake.sandbox.dice import dice, number
 from fleetlake.sandbox.rcs.assumptions import RcsAssumptions
 from fleetlake.sandbox.rooms import Context
@@ -69,6 +70,8 @@ class Park:
         self.context = context
         self.assumptions = context.settings.room("rcs", RcsAssumptions)
         self._seed = context.settings.seed
+        if context.settings.vehicles > _RIGHTLESS:
+            raise ConfigError(f"{context.settings.vehicles} vehicles", where="--vehicles", remedy=f"at most {_RIGHTLESS}")
         self._car = lru_cache(maxsize=20_000)(self._make)
 
     @cached_property

@@ -33,7 +33,13 @@ class Record(NamedTuple):
 
 def naive(seconds: float) -> str:
     """A datetime as RCS writes it: no zone, whole seconds."""
-    return moment(seconds).strftime("%Y-%m-%dT%H:%M:%S")
+    day, second = divmod(int(seconds), DAY_S)
+    return f"{_date(day)}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+
+
+@lru_cache(maxsize=1024)
+def _date(day: int) -> str:
+    return f"{moment(day * DAY_S):%Y-%m-%d}"
 
 
 def revision_of(car: Car, sample: Sample) -> str:
@@ -80,9 +86,10 @@ class Telemetry:
         last = now_ms // 1000 // DAY_S
         if end is not None:
             last = min(last, end // DAY_S + _LATE_DAYS)
+        oldest = max(self._park.context.world.first_day, (start or 0) // DAY_S - 1)
         found: list[Record] = []
         for day in range(first, last + 1):
-            for record in self._received(car, day, minimum or ""):
+            for record in self._received(car, day, oldest, minimum or ""):
                 if record.received_ms > now_ms:
                     return found
                 if (start is None or record.event >= start) and (end is None or record.event <= end):
@@ -128,11 +135,11 @@ class Telemetry:
             record["eco"] = {"score": sample.odometer_m % 101, "rated_by": "firmware"}
         return record
 
-    def _received(self, car: Car, day: int, minimum: str) -> list[Record]:
-        """What arrived on ``day``, in order of revision, as far as the cursor lets through."""
+    def _received(self, car: Car, day: int, oldest: int, minimum: str) -> list[Record]:
+        """What was taken on day ``oldest`` or later and arrived on ``day``, by revision, as far as the cursor lets through."""
         records = [
             record
-            for device_day in range(max(day - _LATE_DAYS, self._park.context.world.first_day), day + 1)
+            for device_day in range(max(day - _LATE_DAYS, oldest), day + 1)
             for record in self._day(car, device_day).get(day, ())
         ]
         records.sort()
