@@ -16,7 +16,8 @@ from fleetlake.settings import Settings
 from fleetlake.window import window_for
 
 if TYPE_CHECKING:
-    from fleetlake.pipeline import Pipeline, Run
+    from fleetlake.pipeline import Pipeline
+    from fleetlake.pipeline.run import Run
 
 
 class FleetOperator(BaseOperator):
@@ -76,7 +77,7 @@ def run_of(context: Mapping[str, Any], account: Account) -> Run:
         ConfigError: a backfill with an explicit window, which would load the same window once per day.
         NoWindow: the run has neither a partition nor an explicit window.
     """
-    from fleetlake.pipeline import Run
+    from fleetlake.pipeline.run import Run
 
     params = context.get("params") or {}
     run_type = str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type))

@@ -15,7 +15,7 @@ from fleetlake.window import DAY
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from fleetlake.pipeline import Run
+    from fleetlake.pipeline.run import Run
 
 
 class PlanOperator(FleetOperator):
