@@ -25,7 +25,8 @@ _RULES = (
         rf"\g<1>{MASK}",
     ),
     (re.compile(r"""(?i)(['"]?(?:set-)?cookie['"]?\s*[:=]\s*['"]?)[^'"\r\n}]+"""), rf"\g<1>{MASK}"),
-    (re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/=._~-]{6,}"), rf"\g<1> {MASK}"),
+    # what looks like a credential, not like a word
+    (re.compile(r"\b((?i:basic|bearer))\s+(?=\S*[0-9A-Z=+/_-])[A-Za-z0-9+/=._~-]{6,}"), rf"\g<1> {MASK}"),
     # JSON and printed mappings: "token": "…"
     (re.compile(rf"""(?i)(['"]{_NAMES}['"]\s*:\s*)(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""), rf'\g<1>"{MASK}"'),
     # query strings and forms: token=…

@@ -204,6 +204,9 @@ class VendorSession:
         if error is not None:
             if once and isinstance(error, VendorUnavailable):
                 error.message += "; whether the request was carried out is unclear, it was not repeated"
+            # Vendors echo what they were sent.
+            error.message = self.redactor(error.message)
+            error.args = (error.message,)
             raise error
         assert answer is not None  # noqa: S101 - either an answer or an error
         return answer
@@ -237,6 +240,7 @@ class VendorSession:
         if encoding not in ("", "identity", "gzip", "x-gzip"):
             raise VendorUnavailable(f"the answer is compressed as {encoding!r}, asked was gzip")
         unzip = zlib.decompressobj(31) if encoding in ("gzip", "x-gzip") else None
+        headers = {name.lower() for name in response.headers}
         pieces: list[bytes] = []
         size = 0
         limit = self.options.max_body_bytes
@@ -251,6 +255,10 @@ class VendorSession:
                 raise VendorUnavailable(f"the answer was not whole after {self.options.answer_timeout_s:.0f} s")
         if unzip is not None and pieces and (not unzip.eof or unzip.unused_data):
             raise VendorUnavailable("the compressed answer does not end where it should")
+        if not pieces and response.status_code == 200 and not {"content-length", "transfer-encoding"} & headers:
+            # Without a stated length the end of the connection ends the answer. JSON shows itself whether it is whole,
+            # nothing at all does not.
+            raise VendorUnavailable("the connection was lost before the answer began")
         return b"".join(pieces)
 
     def _name(self, prepared: requests.PreparedRequest) -> str:
