@@ -106,8 +106,13 @@ class Feed:
     def last_contact(self, bike: Bike) -> int | None:
         """When the server last heard of the bike."""
         now = self._context.clock.now_ms()
-        found = self.positions(bike, now - MAX_LATE_S * SECOND - DAY, now)
-        return max((position.server_ms for position in found), default=None)
+        today = now // DAY
+        heard = [position.server_ms for position in self.positions(bike, (today - 1) * DAY, now)]
+        for day in range(today - 2, today - 2 - MAX_LATE_S // DAY_S, -1):
+            late = bike.vehicle.late(day)
+            if late and max(heard, default=0) < late.received * SECOND <= now:
+                heard += [position.server_ms for position in self.positions(bike, day * DAY, (day + 1) * DAY - 1)]
+        return max(heard, default=None)
 
     def events(self, bike: Bike, start_ms: int, end_ms: int) -> list[Event]:
         """Visible events with a time in ``[start_ms, end_ms]``, by time."""
@@ -125,10 +130,9 @@ class Feed:
         now = self._context.clock.now_ms()
         if self.last_contact(bike) is None:
             return "unknown"
-        for event in reversed(self.events(bike, now - 2 * DAY, now)):
-            if event.type in ("deviceOnline", "deviceOffline"):
-                return event.type.removeprefix("device").lower()
-        return "online"
+        changes = (event for day in (now // DAY - 1, now // DAY) for event in self._status_events(bike, day))
+        last = max((event for event in changes if event.known_ms <= now), key=lambda event: event.time_ms, default=None)
+        return "offline" if last and last.type == "deviceOffline" else "online"
 
     def device(self, bike: Bike) -> dict[str, Any]:
         """The Device object, in the server's field order, except that ``lastUpdate`` is in milliseconds."""
