@@ -18,6 +18,7 @@ from fleetlake.errors import (
     MalformedAnswer,
     ScopeUnavailable,
     UnsupportedVersion,
+    VendorUnavailable,
 )
 from fleetlake.http.answers import Answer, judge
 from fleetlake.http.rate_gate import LocalGate, RateGate
@@ -167,7 +168,15 @@ class RcsClient:
         Raises:
             FleetlakeError: what is wrong, and how to mend it.
         """
-        root = self.root()
+        try:
+            root = self.root()
+        except VendorUnavailable as error:
+            if self.config.cert:
+                # In TLS 1.3 a refusal comes after the handshake, and some servers hang up without a word.
+                error.remedy = (
+                    f"{error.remedy}; a server may also hang up on a certificate it does not trust: check cert and key"
+                )
+            raise
         if not root.versions:
             raise MalformedAnswer("the server names no API version: is this RCS?", where="GET /", remedy="check base_url")
         if not supports(root.versions, self.config.api_version):
