@@ -282,6 +282,7 @@ def test_positions_by_id(north: Caller, south: Caller) -> None:
     missing = north("/positions", params={"id": 99999})
     _is_labelled_text(missing, 400)
     assert "NullPointerException" in missing.text
+    _is_labelled_text(north("/positions", params={"id": rows[0]["id"] + 2**53}), 400)
     _is_labelled_text(south("/positions", params={"id": rows[0]["id"]}), 400)
 
 

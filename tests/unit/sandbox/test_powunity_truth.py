@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from fleetlake.window import Window
 
 AFTERNOON = dt.datetime(2026, 11, 20, 16, 31, 7, tzinfo=dt.UTC)
 WEEK = Window.parse("2026-11-14", "2026-11-21")
+LAST_DAYS = Window.parse("2026-11-17", "2026-11-20")
 INCLUDE = Path(__file__).parents[3] / "include"
 
 
 def _context(**changes: Any) -> Context:
-    return Context.of(SandboxSettings(**{"state_dir": Path("unused"), "as_of": AFTERNOON, "bikes": 8, **changes}))
+    return Context.of(SandboxSettings(**{"state_dir": Path("unused"), "as_of": AFTERNOON, "bikes": 6, **changes}))
 
 
 def _days(context: Context, window: Window) -> Iterator[tuple[Customer, Bike, Feed, int, int]]:
@@ -43,13 +45,13 @@ def _truth(context: Context, dataset: str, customer: str, window: Window = WEEK)
 
 def test_truth_of_trips_equals_the_report_of_each_day() -> None:
     context = _context()
-    found = []
-    for customer, bike, feed, start, end in _days(context, WEEK):
-        positions = feed.positions(bike, start, end)
-        for span in reports.slow_spans(positions, trips=True, limits=customer.assumptions.thresholds):
-            found.append((customer.name, reports.trip_item(span, bike.name, customer.driver_name)))
+    found = [
+        (customer.name, reports.trip_item(span, bike.name, customer.driver_name))
+        for customer, bike, feed, start, end in _days(context, WEEK)
+        for span in reports.slow_spans(feed.positions(bike, start, end), trips=True, limits=customer.assumptions.thresholds)
+    ]
     expected = {name: _truth(context, "trip", name) for name in ("north", "south")}
-    assert len(found) == sum(map(len, expected.values())) > 200
+    assert len(found) == sum(map(len, expected.values())) > 150
     for name, item in found:
         row = expected[name][item["deviceId"], item["startTime"]]
         assert iso(to_ms(row["end_time"])) == item["endTime"]
@@ -105,7 +107,7 @@ def test_a_bike_does_not_change_when_the_fleet_grows() -> None:
 
 def test_customers_share_nothing() -> None:
     north, south = (
-        {row["position_id"] for row in ROOM.truth(_context(), "position", WEEK, name)} for name in ("north", "south")
+        {row["position_id"] for row in ROOM.truth(_context(bikes=2), "position", WEEK, name)} for name in ("north", "south")
     )
     assert north
     assert south
@@ -115,22 +117,22 @@ def test_customers_share_nothing() -> None:
 def test_position_and_event_ids_are_unique_and_in_no_order_of_time() -> None:
     for dataset in ("position", "event"):
         key = f"{dataset}_id"
-        rows = sorted(ROOM.truth(_context(), dataset, WEEK, "north"), key=lambda row: row["event_time"])
+        rows = sorted(ROOM.truth(_context(bikes=3), dataset, WEEK, "north"), key=lambda row: row["event_time"])
         ids = [row[key] for row in rows]
         assert len(set(ids)) == len(ids) > 100
         assert all(0 < value < 2**53 for value in ids)
-        ascending = sum(a < b for a, b in zip(ids, ids[1:], strict=False)) / len(ids)
-        assert 0.2 < ascending < 0.8
+        ascending = sum(a < b for a, b in pairwise(ids)) / len(ids)
+        assert 0.4 < ascending < 0.6
 
 
 def test_odometer_grows_by_distance_across_midnight() -> None:
-    context = _context()
+    context = _context(bikes=3)
     customer = next(customers(context))
     feed = Feed(context, customer)
     for bike in customer.bikes():
         positions = feed.positions(bike, to_ms(WEEK.start), to_ms(WEEK.end))
         complete = [p for p in positions if p.fix_ms < to_ms(WEEK.start) + 3 * DAY]
-        for before, after in zip(complete, complete[1:], strict=False):
+        for before, after in pairwise(complete):
             assert after.total_distance == before.total_distance + after.attributes["distance"]
 
 
@@ -177,9 +179,9 @@ def test_late_positions_raise_no_motion_event() -> None:
 
 
 def test_a_ride_over_midnight_is_two_trips() -> None:
-    context = _context(bikes=20)
+    context = _context(bikes=12)
     cut = 0
-    for customer, bike, feed, start, end in _days(context, WEEK):
+    for customer, bike, feed, start, end in _days(context, LAST_DAYS):
         limits = customer.assumptions.thresholds
         today = reports.slow_spans(feed.positions(bike, start, end), trips=True, limits=limits)
         tomorrow = reports.slow_spans(feed.positions(bike, start + DAY, end + DAY), trips=True, limits=limits)
@@ -190,7 +192,7 @@ def test_a_ride_over_midnight_is_two_trips() -> None:
             assert today[-1].end.fix_ms <= end
             assert tomorrow[0].start.fix_ms > end
             assert tomorrow[0].end == over[0].end
-    assert cut >= 3
+    assert cut >= 2
 
 
 def test_an_open_trip_grows_from_one_poll_to_the_next() -> None:
@@ -243,7 +245,7 @@ def test_history_can_be_limited() -> None:
 
 
 def test_unknown_dataset_and_customer_are_named() -> None:
-    with pytest.raises(ConfigError, match="no PowUnity dataset 'trips'.*trip"):
+    with pytest.raises(ConfigError, match=r"no PowUnity dataset 'trips'.*trip"):
         ROOM.truth(_context(), "trips", WEEK, "north")
-    with pytest.raises(ConfigError, match="no PowUnity customer 'nord'.*north, south"):
+    with pytest.raises(ConfigError, match=r"no PowUnity customer 'nord'.*north, south"):
         ROOM.truth(_context(), "trip", WEEK, "nord")

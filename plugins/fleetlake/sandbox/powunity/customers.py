@@ -21,6 +21,7 @@ _PER_BIKE = 16  # ids of one bike: 8 customers x 2 registrations of its tracker
 _EPOCH_S = 1_262_304_000  # 2010-01-01: ids count seconds from here, in 30 bits
 _TIME_BITS, _KIND_BITS, _ID_BITS = 30, 4, 53  # an id fits into a double, as those of a real server do
 _FACTOR = 0x0B4E_9F3D_6A71_C5
+_HALF = 27  # at least half of the bits: such a shift-and-xor undoes itself
 _INVERSE = pow(_FACTOR, -1, 1 << _ID_BITS)
 
 
@@ -150,11 +151,14 @@ def read_event_id(value: int) -> tuple[int, int]:
 
 
 def _scramble(value: int) -> int:
-    return value * _FACTOR % (1 << _ID_BITS)
+    """Another number for each number below 2**53, without pattern."""
+    value = value * _FACTOR % (1 << _ID_BITS)
+    return (value ^ value >> _HALF) * _FACTOR % (1 << _ID_BITS)
 
 
 def _unscramble(value: int) -> int:
-    return value * _INVERSE % (1 << _ID_BITS)
+    value = value * _INVERSE % (1 << _ID_BITS)
+    return (value ^ value >> _HALF) * _INVERSE % (1 << _ID_BITS)
 
 
 class Customer:

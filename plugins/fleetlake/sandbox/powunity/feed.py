@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,7 @@ from fleetlake.sandbox.powunity.customers import HOME_RADIUS_M, Bike, Customer, 
 from fleetlake.sandbox.powunity.live import notices
 from fleetlake.sandbox.powunity.model import DAY, MINUTE, SECOND, Event, Position
 from fleetlake.sandbox.rooms import Context
-from fleetlake.sandbox.world import DAY_S, MAX_LATE_S, Sample, Vehicle
+from fleetlake.sandbox.world import DAY_S, MAX_LATE_S, Ride, Sample, Vehicle
 
 EVENT_TYPES = [
     "commandResult",
@@ -93,7 +93,7 @@ class Feed:
         if ordinal != bike.ordinal:
             return None
         found = self.positions(bike, seconds * SECOND, seconds * SECOND)
-        return found[0] if found else None
+        return found[0] if found and found[0].id == position_id else None
 
     def latest(self, bike: Bike) -> Position | None:
         """The visible position with the newest fix."""
@@ -167,12 +167,13 @@ class Feed:
         odometer = before[-1].odometer_m if before else (samples[0].odometer_m if samples else 0)
         alarms = _alarms(bike, day, samples)
         network = _network(vehicle) if vehicle.index % 3 == 1 else None
+        riders = {ride: self._customer.fleet.driver(ride.driver).unique_id for ride in _rides_of(samples)}
         result = []
         for sample in samples:
             moving = sample.speed_kn > self._customer.assumptions.motion_kn
             position = Position(
                 id=bike.position_id(sample.time),
-                attributes=self._attributes(bike, day, sample, sample.odometer_m - odometer, alarms.get(sample.time)),
+                attributes=self._attributes(bike, sample, sample.odometer_m - odometer, alarms.get(sample.time), riders),
                 device_id=bike.id,
                 protocol=bike.protocol,
                 server_ms=sample.received_ms,
@@ -191,9 +192,12 @@ class Feed:
             result.append(position)
         return tuple(result)
 
-    def _attributes(self, bike: Bike, day: int, sample: Sample, distance: int, alarm: str | None) -> dict[str, Any]:
+    def _attributes(
+        self, bike: Bike, sample: Sample, distance: int, alarm: str | None, riders: Mapping[Ride, str]
+    ) -> dict[str, Any]:
         under_way = sample.ride is not None and sample.time < sample.ride.end
-        level = max(100 - (day + bike.vehicle.index) % 20 * 5 - sample.time % DAY_S // 21_600, 3)
+        day, second = divmod(sample.time, DAY_S)
+        level = max(100 - (day + bike.vehicle.index) % 20 * 5 - second // 21_600, 3)
         attributes: dict[str, Any] = {"batteryLevel": float(level) if bike.protocol == "osmand" else level}
         if bike.has_ignition:
             attributes["ignition"] = under_way
@@ -203,7 +207,7 @@ class Feed:
         if alarm:
             attributes["alarm"] = alarm
         if under_way and bike.has_driver_key and sample.ride is not None:
-            attributes["driverUniqueId"] = self._customer.fleet.driver(sample.ride.driver).unique_id
+            attributes["driverUniqueId"] = riders[sample.ride]
         attributes["distance"] = float(distance)
         attributes["totalDistance"] = float(sample.odometer_m)
         attributes["motion"] = sample.speed_kn > self._customer.assumptions.motion_kn
@@ -245,6 +249,10 @@ class Feed:
             yield Event(
                 id=bike.event_id(time // SECOND, _KINDS[kind]), device_id=bike.id, type=kind, time_ms=time, known_ms=time
             )
+
+
+def _rides_of(samples: Sequence[Sample]) -> set[Ride]:
+    return {sample.ride for sample in samples if sample.ride is not None}
 
 
 def _alarms(bike: Bike, day: int, samples: Sequence[Sample]) -> dict[int, str]:
