@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from fleetlake.pipeline.decode import Reject, decode_rows
 from fleetlake.reading import Kind
 
 if TYPE_CHECKING:
     import msgspec
+
     from fleetlake.contracts import Contract
     from fleetlake.pipeline.extract import Extracted
     from fleetlake.raw import PageRef, RawStore

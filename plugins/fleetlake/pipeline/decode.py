@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from fleetlake.canonical import FLOAT_DIGITS
 from fleetlake.errors import ContractError
 

@@ -1,0 +1,221 @@
+"""``fleetlake``: the same verbs from a terminal.
+
+Answers go to standard output, everything else to standard error. Exit status: 0 done, 1 try again or look at the data,
+2 fix the command or the configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleetlake.canonical import Digest, canonical_value
+from fleetlake.contracts import Contract, load_contracts
+from fleetlake.errors import ConfigError, Fatal, FleetlakeError
+from fleetlake.settings import Settings
+from fleetlake.window import Window
+
+if TYPE_CHECKING:
+    from fleetlake.warehouse import Warehouse
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+class Store(StrEnum):
+    """Which copy of the data."""
+
+    WAREHOUSE = "warehouse"
+    LAKE = "lake"
+    BOTH = "both"
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT; nothing can be changed.")],
+    output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.TABLE,
+    limit: Annotated[int, typer.Option(help="Rows printed at most with --format table; 0 = all.")] = 200,
+) -> None:
+    """Answer a question from the warehouse."""
+    with _warehouse() as warehouse:
+        columns, rows = warehouse.query(query)
+        if output is Format.CSV:
+            writer = csv.writer(sys.stdout)
+            writer.writerow(columns)
+            writer.writerows([_cell(value) for value in row] for row in rows)
+        elif output is Format.JSON:
+            for row in rows:
+                record = {name: canonical_value(value) for name, value in zip(columns, row, strict=True)}
+                typer.echo(json.dumps(record, ensure_ascii=False))
+        else:
+            _print_table(columns, rows, limit)
+
+
+@app.command()
+def digest(
+    tables: Annotated[list[str] | None, typer.Argument(help="Tables, for example rcs.telemetry; none = all.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First moment of event time, ISO 8601.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of event time, exclusive.")] = None,
+    store: Annotated[Store, typer.Option(help="Which copy to read.")] = Store.BOTH,
+    truth: Annotated[
+        bool, typer.Option(help="Only business columns of rows not deleted, as `sandbox truth` counts.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per table.")] = False,
+) -> None:
+    """Count and digest the rows of tables; exit status 1 when lake and warehouse differ."""
+    from fleetlake.lake import Lake
+
+    settings = Settings.from_env()
+    window = _window(start, end)
+    different = False
+    with _warehouse() as warehouse:
+        lake = Lake(settings.lake_url)
+        for contract in _contracts(settings, tables):
+            names = [column.name for column in (contract.columns if truth else contract.all_columns)]
+            digests: dict[str, Digest] = {}
+            for name, source in ((Store.WAREHOUSE, warehouse), (Store.LAKE, lake)):
+                if store in (name, Store.BOTH):
+                    rows = source.rows(contract, window=window, account=account)
+                    digests[name.value] = Digest.of(
+                        {key: row[key] for key in names} for row in rows if not (truth and row["deleted_at"])
+                    )
+            equal = len(set(digests.values())) == 1
+            different |= not equal
+            if as_json:
+                record = {key: {"rows": value.rows, "digest": value.digest} for key, value in digests.items()}
+                typer.echo(json.dumps({"table": contract.table, **record, "equal": equal}))
+            else:
+                text = " · ".join(f"{key}: {value}" for key, value in digests.items())
+                typer.echo(f"{contract.table:24} {text}" + ("" if equal else "   DIFFERENT"))
+    if different:
+        raise typer.Exit(1)
+
+
+@app.command()
+def migrate() -> None:
+    """Create or extend the warehouse's tables from the contracts."""
+    settings = Settings.from_env()
+    contracts = list(load_contracts(settings.include).values())
+    with _warehouse(migrated=False) as warehouse:
+        warehouse.migrate(contracts)
+    typer.echo(f"{len(contracts)} tables are as their contracts say", err=True)
+
+
+@app.command()
+def dictionary(
+    check: Annotated[bool, typer.Option(help="Change nothing; exit status 1 when the page is stale.")] = False,
+) -> None:
+    """Write the data dictionary, docs/data-dictionary.md, from the contracts."""
+    from fleetlake import dictionary as pages
+
+    settings = Settings.from_env()
+    contracts = load_contracts(settings.include)
+    path = settings.include.parent / "docs" / "data-dictionary.md"
+    if check:
+        differences = pages.check(path, contracts)
+        for difference in differences:
+            typer.echo(difference, err=True)
+        raise typer.Exit(1 if differences else 0)
+    path.write_text(pages.render(contracts))
+    typer.echo(f"wrote {path}", err=True)
+
+
+def _mount() -> None:
+    from fleetlake.sandbox.cli import app as sandbox
+    from fleetlake.stack.cli import app as stack
+
+    app.add_typer(sandbox, name="sandbox", help="The vendors, simulated on loopback.")
+    app.add_typer(stack)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    _mount()
+    try:
+        app(args=list(arguments) if arguments is not None else None)
+    except FleetlakeError as error:
+        typer.secho(f"fleetlake: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2 if isinstance(error, Fatal) else 1)
+
+
+@contextlib.contextmanager
+def _warehouse(*, migrated: bool = True) -> Iterator[Warehouse]:
+    """The configured warehouse, or else the local one, started for the time of the command if it is not running."""
+    from fleetlake import embedded
+    from fleetlake.warehouse import Warehouse
+
+    settings = Settings.from_env()
+    data = settings.home / "postgres"
+    started = False
+    url = settings.warehouse_url
+    if not url:
+        if migrated and not data.exists():
+            settings.require_warehouse()
+        started = not embedded.status(data)
+        embedded.start(data)
+        embedded.ensure_database(data, "warehouse")
+        url = embedded.url(data, "warehouse")
+    warehouse = Warehouse(url)
+    try:
+        yield warehouse
+    finally:
+        warehouse.close()
+        if started:
+            embedded.stop(data)
+
+
+def _contracts(settings: Settings, tables: Sequence[str] | None) -> list[Contract]:
+    contracts = load_contracts(settings.include)
+    for table in tables or ():
+        if table not in contracts:
+            raise ConfigError(f"there is no table {table!r}", remedy=f"one of: {', '.join(contracts)}")
+    return [contract for name, contract in contracts.items() if not tables or name in tables]
+
+
+def _window(start: str | None, end: str | None) -> Window | None:
+    if start and end:
+        return Window.parse(start, end)
+    if start or end:
+        raise ConfigError("--from and --to belong together")
+    return None
+
+
+def _cell(value: Any) -> Any:
+    value = canonical_value(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], limit: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    more = False
+    for number, row in enumerate(rows):
+        if more := bool(limit) and number >= limit:
+            break
+        table.add_row(*("" if value is None else str(_cell(value)) for value in row))
+    Console(width=None if sys.stdout.isatty() else 250).print(table)
+    if more:
+        typer.echo(f"only the first {limit} rows are shown: --limit 0 shows all", err=True)
+
+
+if __name__ == "__main__":
+    main()

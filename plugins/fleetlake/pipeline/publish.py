@@ -1,0 +1,354 @@
+"""From raw to readers: decode, audit, set bad rows aside, publish the good ones to lake and warehouse.
+
+Order of events for one batch: audit (no lock held) → lock of the table → lake commit → warehouse transaction with rows,
+load, reads, coverage, quality and quarantine. A crash anywhere leaves either nothing, or a lake commit that publishing the
+same batch again completes: the batch's id is a digest of its pages, and both stores ignore what they already hold.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fleetlake.changes import Deletion
+from fleetlake.coverage import Interval, State
+from fleetlake.errors import BatchHeld
+from fleetlake.pipeline.batch import Batch, Batcher
+from fleetlake.reading import FLEET, Kind
+from fleetlake.warehouse import CheckRecord, LoadRecord, QuarantineRecord, ReadRecord
+from fleetlake.window import Window
+
+if TYPE_CHECKING:
+    from fleetlake.contracts import Contract
+    from fleetlake.lake import Lake
+    from fleetlake.pipeline.extract import Extracted
+    from fleetlake.pipeline.rooms import VendorRoom
+    from fleetlake.pipeline.run import Run
+    from fleetlake.quality.verdict import CheckResult, Verdict
+    from fleetlake.raw import RawStore
+    from fleetlake.reading import Feed
+    from fleetlake.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Summary:
+    """What was published, by dataset: counters small enough for XCom."""
+
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, dataset: str, **numbers: int) -> None:
+        """Add to the counters of a dataset."""
+        self.counts[dataset].update(numbers)
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """Plain JSON."""
+        return {dataset: dict(counter) for dataset, counter in self.counts.items()}
+
+
+class Publisher:
+    """Publishes what was extracted.
+
+    Args:
+        raw, lake, warehouse: the stores.
+        room: how to read the vendor's answers.
+        docs: folder in which validation results for Data Docs are kept.
+    """
+
+    def __init__(self, raw: RawStore, lake: Lake, warehouse: Warehouse, room: VendorRoom, docs: Path | None) -> None:
+        self._raw = raw
+        self._lake = lake
+        self._warehouse = warehouse
+        self._room = room
+        self._docs = docs
+
+    def publish(self, run: Run, feed: Feed, contract: Contract, extracted: Sequence[Extracted], summary: Summary) -> None:
+        """Publish one dataset from the pages of a feed.
+
+        Raises:
+            BatchHeld: a critical check failed; what went before is published, this batch is recorded as held.
+            StoreUnavailable, StoreConflict: try again.
+        """
+        batcher = Batcher(self._raw, contract, self._room.split, self._room.derivations.get(contract.table))
+        for batch in batcher.batches(extracted):
+            self._publish_batch(run, feed, batch, summary)
+
+    def _publish_batch(self, run: Run, feed: Feed, batch: Batch, summary: Summary) -> None:
+        contract = batch.contract
+        verdict = self._audit(run, batch)
+        quarantine = [*self._typing_rejects(run, batch), *self._audit_rejects(run, batch, verdict)]
+        record = self._load_record(run, feed, batch, verdict, len(quarantine))
+        checks = [_check_record(result) for result in verdict.results]
+        if batch.unknown_fields:
+            log.warning("%s: the vendor sends fields we do not know: %s", contract.table, sorted(batch.unknown_fields))
+        if verdict.held:
+            with self._warehouse.publishing(contract) as tx:
+                tx.record_load(record)
+                tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
+                tx.record_coverage(self._coverage(run, batch, held=True))
+            raise BatchHeld(
+                f"{contract.table}: {verdict.reason}",
+                where=f"load {batch.load_id}",
+                remedy="see ops.quality_result for this load; mend the contract or the source, then run again",
+            )
+        deletions = self._deletions(run, batch, verdict)
+        with self._warehouse.publishing(contract) as tx:
+            self._lake.publish(contract, verdict.good, batch.load_id, deletions)
+            tx.stage(verdict.good)
+            change = tx.upsert(batch.load_id)
+            for deletion in deletions:
+                change += tx.mark_deleted(deletion, batch.load_id)
+            tx.record_load(record.with_change(change))
+            tx.record_reads([self._read_record(run, feed, batch, item) for item in batch.reads])
+            tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
+            tx.record_quarantine(quarantine)
+            tx.record_coverage(self._coverage(run, batch))
+            for item in batch.reads:
+                if item.read.stream and item.is_complete and item.cursor:
+                    tx.advance_cursor(run.account.name, contract.table, item.read.scope, item.cursor, run.window.start)
+        summary.add(
+            contract.table,
+            read=batch.rows_read,
+            inserted=change.inserted,
+            updated=change.updated,
+            unchanged=change.unchanged,
+            deleted=change.deleted,
+            quarantined=len(quarantine),
+            outside_window=batch.outside,
+        )
+        log.info("%s: %s rows read, %s, %d quarantined", contract.table, batch.rows_read, change, len(quarantine))
+
+    def values(self, contract: Contract, extracted: Extracted, column: str) -> set[Any]:
+        """Distinct values of a column in the pages of a read, whether or not the audit let their rows pass."""
+        batcher = Batcher(self._raw, contract, self._room.split, self._room.derivations.get(contract.table))
+        return {value for batch in batcher.batches([extracted]) for value in batch.table[column].unique().to_pylist()}
+
+    def _audit(self, run: Run, batch: Batch) -> Verdict:
+        from fleetlake.quality.verdict import audit  # Great Expectations takes seconds to import: only where it judges
+
+        known = {}
+        for column in batch.contract.columns:
+            if column.references:
+                values = [value for value in batch.table[column.name].unique().to_pylist() if value is not None]
+                known[column.name] = self._warehouse.known_values(column.references, values, run.account.name)
+        return audit(
+            batch.contract,
+            batch.table,
+            window=run.window,
+            known_values=known,
+            load_id=batch.load_id,
+            docs_dir=self._docs,
+        )
+
+    def _typing_rejects(self, run: Run, batch: Batch) -> list[QuarantineRecord]:
+        return [
+            _quarantine(
+                run,
+                batch,
+                scope=item.scope,
+                stage="type",
+                check="type",
+                column=item.reject.column,
+                reason=item.reject.reason,
+                severity="error",
+                raw=item.raw,
+                page=item.page.path,
+                index=item.reject.index,
+                key=None,
+            )
+            for item in batch.rejects
+        ]
+
+    def _audit_rejects(self, run: Run, batch: Batch, verdict: Verdict) -> list[QuarantineRecord]:
+        if not verdict.rejected:
+            return []
+        contract = batch.contract
+        scopes = {page.path: page.key.scope for page in batch.pages}
+        feeds = {page.path: page.key.feed for page in batch.pages}
+        names = ["raw_page", "raw_row", *contract.key]
+        rows = batch.table.select(names).take([item.row_index for item in verdict.rejected]).to_pylist()
+        bodies: dict[str, list[Any]] = {}
+        records = []
+        for item, row in zip(verdict.rejected, rows, strict=True):
+            page = row["raw_page"]
+            if page not in bodies:
+                bodies[page] = self._room.split(feeds[page], contract.table, self._raw.body(page))
+            records.append(
+                _quarantine(
+                    run,
+                    batch,
+                    scope=scopes[page],
+                    stage="quality",
+                    check=item.check,
+                    column=item.column,
+                    reason=item.reason,
+                    severity=item.severity,
+                    raw=bytes(bodies[page][row["raw_row"]]).decode(errors="replace"),
+                    page=page,
+                    index=row["raw_row"],
+                    key=" ".join(str(row[name]) for name in contract.key[1:]),
+                )
+            )
+        return records
+
+    def _load_record(self, run: Run, feed: Feed, batch: Batch, verdict: Verdict, quarantined: int) -> LoadRecord:
+        fetched = [page.fetched_at for page in batch.pages]
+        return LoadRecord(
+            load_id=batch.load_id,
+            account=run.account.name,
+            dataset=batch.contract.table,
+            contract_version=batch.contract.version,
+            feed=feed.name,
+            kind=feed.kind.value,
+            lane=run.lane.value,
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            partition=run.partition,
+            window=run.window,
+            scopes=len({item.read.scope for item in batch.reads}),
+            pages=len(batch.pages),
+            bytes=sum(page.size for page in batch.pages),
+            rows_read=batch.rows_read,
+            rows_quarantined=quarantined,
+            rows_outside_window=batch.outside,
+            state="held" if verdict.held else "published",
+            reason=verdict.reason if verdict.held else None,
+            fetched_from=min(fetched, default=None),
+            fetched_to=max(fetched, default=None),
+        )
+
+    @staticmethod
+    def _read_record(run: Run, feed: Feed, batch: Batch, item: Extracted) -> ReadRecord:
+        window = item.read.window
+        return ReadRecord(
+            read=item.read.key.folder,
+            dataset=batch.contract.table,
+            account=run.account.name,
+            feed=feed.name,
+            scope=item.read.scope,
+            window_start=window.start if window else None,
+            window_end=window.end if window else None,
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            pages=len(item.pages),
+            bytes=sum(page.size for page in item.pages),
+            is_complete=item.is_complete,
+            cursor_to=item.cursor,
+            load_id=batch.load_id,
+        )
+
+    @staticmethod
+    def _deletions(run: Run, batch: Batch, verdict: Verdict) -> list[Deletion]:
+        """What complete answers allow to be marked deleted: rows of their scopes and windows that they no longer hold.
+
+        Rows the audit set aside are still at the vendor: their keys are named. A scope with a row that could not even be
+        typed is left alone, because nobody knows which row that is.
+        """
+        spoiled = {item.scope for item in batch.rejects}
+        groups: dict[Window | None, list[Extracted]] = defaultdict(list)
+        for item in batch.whole:
+            if item.read.scope not in spoiled:
+                groups[item.read.window].append(item)
+        rejected = sorted({item.row_index for item in verdict.rejected})
+        present = batch.table.select(list(batch.contract.key)).take(rejected) if rejected else None
+        return [
+            Deletion(
+                account=run.account.name,
+                scopes=None if items[0].read.scope == FLEET else sorted(item.read.scope for item in items),
+                window=window,
+                at=min(item.pages[0].fetched_at for item in items),
+                present=present,
+            )
+            for window, items in groups.items()
+        ]
+
+    @staticmethod
+    def _coverage(run: Run, batch: Batch, *, held: bool = False) -> list[Interval]:
+        """What each read proves about its scope: complete, partial or failed, and why we think so."""
+        contract = batch.contract
+        if contract.kind is Kind.SNAPSHOT:
+            return []
+        rows = _rows_by_scope(batch)
+        intervals = []
+        for item in batch.reads:
+            window = item.read.window or run.window
+            if contract.feed != item.read.feed.name:
+                continue  # another feed is the one that proves this dataset complete
+            last = item.pages[-1] if item.pages else None
+            count = rows.get(item.read.scope, 0)
+            if held:
+                state, proof = State.FAILED, "held: a critical quality check failed"
+            elif item.error is not None:
+                state, proof = (State.PARTIAL if item.pages else State.FAILED), f"error: {item.error}"
+            elif item.is_complete and last is not None:
+                state = State.COMPLETE if count else State.EMPTY_CONFIRMED
+                proof = f"terminal page: {last.path}"
+            else:
+                state, proof = State.PARTIAL, "open: the last page has not come"
+            fetched_at = last.fetched_at if last else dt.datetime.now(dt.UTC)
+            intervals += [
+                Interval(
+                    account=run.account.name,
+                    dataset=contract.table,
+                    scope=item.read.scope,
+                    window=part,
+                    state=part_state,
+                    proof=proof,
+                    rows=count if part_state is state else 0,
+                    fetched_at=fetched_at,
+                    load_id=batch.load_id,
+                    run_id=run.run_id,
+                )
+                for part, part_state in _until_fetched(window, fetched_at, state)
+            ]
+        return intervals
+
+
+def _until_fetched(window: Window, fetched_at: dt.datetime, state: State) -> list[tuple[Window, State]]:
+    """An answer proves nothing about the time after it was given."""
+    if fetched_at >= window.end or state in (State.FAILED, State.PARTIAL):
+        return [(window, state)]
+    if fetched_at <= window.start:
+        return [(window, State.NOT_YET)]
+    return [(Window(window.start, fetched_at), state), (Window(fetched_at, window.end), State.NOT_YET)]
+
+
+def _rows_by_scope(batch: Batch) -> dict[str, int]:
+    column = batch.contract.scope_column
+    if column is None:
+        return {FLEET: batch.table.num_rows}
+    counted = batch.table[column].value_counts().to_pylist()
+    return {str(item["values"]): item["counts"] for item in counted}
+
+
+def _check_record(result: CheckResult) -> CheckRecord:
+    return CheckRecord(
+        check=result.check,
+        column=result.column,
+        severity=result.severity,
+        success=result.success,
+        rows_checked=result.evaluated,
+        rows_failed=result.unexpected,
+        expected=result.limit,
+        observed=result.observed,
+    )
+
+
+def _quarantine(run: Run, batch: Batch, **fields: Any) -> QuarantineRecord:
+    identity = json.dumps([batch.contract.table, run.account.name, fields["raw"], fields["check"], fields["column"]])
+    return QuarantineRecord(
+        id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+        account=run.account.name,
+        dataset=batch.contract.table,
+        load_id=batch.load_id,
+        contract_version=batch.contract.version,
+        **fields,
+    )
