@@ -34,9 +34,21 @@ class AirflowApi:
         self._session = requests.Session()
         self._session.trust_env = False  # neither proxies nor .netrc: the stack is on this machine
 
-    def health(self) -> dict[str, Any]:
-        """State and last heartbeat of each part; needs no login."""
-        return self._call("GET", "/api/v2/monitor/health", login=False)
+    def parts(self, *, since: float = 0.0) -> dict[str, str]:
+        """Health by part: ``healthy``, ``unhealthy``, or ``starting``. Needs no login.
+
+        Args:
+            since: a heartbeat before this moment (seconds since 1970) counts as none.
+        """
+        answer = self._call("GET", "/api/v2/monitor/health", login=False)
+        health = {"api-server": str(answer["metadatabase"]["status"])}
+        for name in ("scheduler", "dag-processor", "triggerer"):
+            key = name.replace("-", "_")
+            part = answer.get(key) or {}
+            beat = part.get(f"latest_{key}_heartbeat")
+            fresh = beat is not None and dt.datetime.fromisoformat(beat).timestamp() >= since
+            health[name] = str(part["status"]) if fresh else "starting"
+        return health
 
     def put_pools(self, accounts: Iterable[Account]) -> None:
         """Create or update the pool of each account. Deferred tasks count: a waiting report is a request at the vendor."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +14,11 @@ from rich.console import Console
 
 from fleetlake.errors import ConfigError, StoreUnavailable
 from fleetlake.settings import Settings
+from fleetlake.stack import parts
+from fleetlake.stack.airflow_api import AirflowApi
 from fleetlake.stack.local import DEFAULT_PORT, LocalStack
+from fleetlake.stack.prepare import prepare
+from fleetlake.stack.progress import Progress
 from fleetlake.window import utc
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -61,6 +67,31 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
         raise typer.Exit(1)
     if not as_json:
         typer.echo(f"Airflow  {stack.url}   user admin   password {stack.password}")
+
+
+@app.command()
+def init(
+    sandbox_dir: Annotated[
+        Path | None, typer.Option(help="Folder of a running sandbox: connect the accounts to it.")
+    ] = None,
+    sandbox_host: Annotated[str, typer.Option(help="Host name by which workers reach that sandbox.")] = "",
+) -> None:
+    """Prepare a production stack: Airflow's database, pools, admin login, warehouse. Safe to run again."""
+    prepare(Settings.from_env(), os.environ, Progress(), sandbox_dir=sandbox_dir, sandbox_host=sandbox_host)
+
+
+@app.command()
+def health(
+    part: Annotated[str, typer.Option(help="api-server, scheduler, dag-processor or triggerer.")],
+    url: Annotated[str, typer.Option(help="Address of the API server.")] = f"http://127.0.0.1:{DEFAULT_PORT}",
+) -> None:
+    """Ask Airflow whether one of its parts is alive; exit status 1 when it is not."""
+    if part not in parts.AIRFLOW:
+        raise ConfigError(f"there is no part {part!r}", where="--part", remedy=f"one of: {', '.join(parts.AIRFLOW)}")
+    state = AirflowApi(url, "", "").parts().get(part, "unknown")
+    typer.echo(state)
+    if state != "healthy":
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -18,7 +18,6 @@ from typing import Any
 
 from fleetlake import embedded
 from fleetlake.accounts import load_accounts
-from fleetlake.contracts import load_contracts
 from fleetlake.errors import ConfigError, FleetlakeError, StoreUnavailable
 from fleetlake.settings import Settings
 from fleetlake.stack import parts
@@ -27,6 +26,7 @@ from fleetlake.stack.airflow_env import HOST, airflow_env, inherited
 from fleetlake.stack.connections import sandbox_connections
 from fleetlake.stack.database import connect
 from fleetlake.stack.keys import Keys, write_private
+from fleetlake.stack.prepare import migrate_warehouse
 from fleetlake.stack.processes import Processes
 from fleetlake.stack.progress import Progress
 
@@ -89,7 +89,7 @@ class LocalStack:
         self._write_state({"port": port, "parts": names, "as_of": as_of and as_of.isoformat(), "started": time.time()})
         jobs: list[Callable[[], None]] = [
             lambda: self._migrate_airflow(database_url, env),
-            lambda: self._migrate_warehouse(warehouse_url),
+            lambda: migrate_warehouse(self.settings, warehouse_url),
         ]
         if sandbox:
             jobs.append(lambda: self._start_sandbox(as_of))
@@ -123,15 +123,6 @@ class LocalStack:
         with self.progress.step(f"Airflow's database ({version})"):
             self._run("airflow-migrate", parts.AIRFLOW_MIGRATE, env)
             done.write_text(version)
-
-    def _migrate_warehouse(self, url: str) -> None:
-        from fleetlake.warehouse import Warehouse
-
-        warehouse = Warehouse(url)
-        try:
-            warehouse.migrate(list(load_contracts(self.settings.include).values()))
-        finally:
-            warehouse.close()
 
     def _run(self, name: str, command: tuple[str, ...], env: Mapping[str, str]) -> None:
         log = self.processes.log(name)
@@ -237,20 +228,11 @@ class LocalStack:
         return missing + [name for name in parts.AIRFLOW if health.get(name) != "healthy"]
 
     def _health(self) -> dict[str, str]:
-        """Health by part, as Airflow tells it; a heartbeat from before this start counts as none."""
-        started = self._read_state().get("started", 0.0)
+        """Health by part, as Airflow tells it; nothing while it does not answer."""
         try:
-            answer = AirflowApi(self.url, "admin", "").health()
+            return AirflowApi(self.url, "", "").parts(since=self._read_state().get("started", 0.0))
         except FleetlakeError:
             return {}
-        result = {"api-server": "healthy" if answer["metadatabase"]["status"] == "healthy" else "database unreachable"}
-        for name in ("scheduler", "dag-processor", "triggerer"):
-            key = name.replace("-", "_")
-            part = answer.get(key) or {}
-            beat = part.get(f"latest_{key}_heartbeat")
-            fresh = beat is not None and dt.datetime.fromisoformat(beat).timestamp() >= started
-            result[name] = (part.get("status") or "starting") if fresh else "starting"
-        return result
 
     @property
     def warehouse_url(self) -> str:

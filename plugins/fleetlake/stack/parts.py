@@ -8,6 +8,9 @@ from pathlib import Path
 SANDBOX = "sandbox"
 AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer")
 AIRFLOW_MIGRATE = ("airflow", "db", "migrate")
+AIRFLOW_POOLS = ("airflow", "pools", "import")
+AIRFLOW_CONNECTIONS = ("airflow", "connections", "import", "--overwrite")
+AIRFLOW_LIST_CONNECTIONS = ("airflow", "connections", "list", "--output", "json")
 
 
 def airflow_commands(port: int) -> dict[str, tuple[str, ...]]:
