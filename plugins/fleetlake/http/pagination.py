@@ -63,30 +63,38 @@ class RevisionPaginator(Generic[T]):
             CursorStuck: answers do not get beyond the cursor although they should.
         """
         cursor = cursor.lower() if cursor else None
+        is_inclusive = False
         asked_again = False
         while True:
             page, raw_revisions = self._fetch(cursor, self._take)
             self.pages += 1
-            revisions = [revision.lower() for revision in raw_revisions]
+            revisions = {revision.lower() for revision in raw_revisions}
             greatest = max(revisions, default=None)
-            went_back = cursor is not None and any(revision < cursor for revision in revisions)
-            if greatest is not None and not went_back and (cursor is None or greatest > cursor):
+            problem = None
+            if cursor is not None and any(revision < cursor for revision in revisions):
+                problem = f"holds rows below the cursor {cursor}"
+            elif cursor is not None and is_inclusive and cursor not in revisions:
+                # This vendor's minimum has shown to be inclusive: without the cursor's own row, rows are missing.
+                problem = f"lacks the row of the cursor {cursor}"
+            elif greatest is not None and (cursor is None or greatest > cursor):
+                is_inclusive = is_inclusive or cursor in revisions
                 cursor = greatest
                 asked_again = False
                 yield Step(page, cursor, is_last=False)
-            elif went_back or len(revisions) >= self._take:
-                # Not an answer to our question (below the minimum), or a page full of what we have: with a small `take`
-                # and an inclusive minimum a larger page helps. Otherwise ask once more, then give up: never loop.
+            elif len(raw_revisions) >= self._take:
+                problem = f"is full and holds nothing beyond the cursor {cursor}"
+            else:
+                yield Step(page, cursor, is_last=True)
+                return
+            if problem:
+                # With an inclusive minimum and a small `take` a larger page helps. Otherwise ask once more, then give up:
+                # never loop, and never take such a page for the end.
                 if self._take == self._max_take and asked_again:
                     raise CursorStuck(
-                        f"page {self.pages} holds {len(revisions)} rows "
-                        + (f"below the cursor {cursor}" if went_back else f"and none beyond the cursor {cursor}"),
+                        f"page {self.pages} {problem}",
                         where=self._where,
                         remedy="run it again later; if it stays, the vendor's paging has changed",
                     )
                 asked_again = self._take == self._max_take
                 self._take = min(self._take * 2, self._max_take)
-                _log.warning("%s: no progress beyond %s, asking again with take=%d", self._where, cursor, self._take)
-            else:
-                yield Step(page, cursor, is_last=True)
-                return
+                _log.warning("%s: page %d %s; asking again with take=%d", self._where, self.pages, problem, self._take)

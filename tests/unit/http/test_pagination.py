@@ -123,7 +123,7 @@ def test_full_pages_without_progress_are_an_error_and_no_loop() -> None:
         def spoil(self, found: list[str], number: int) -> list[str]:
             return ["0005"] * self.asked[-1][1]
 
-    with pytest.raises(CursorStuck, match="none beyond the cursor 0005"):
+    with pytest.raises(CursorStuck, match="nothing beyond the cursor 0005"):
         read(Stuck([], inclusive=True), cursor="0005")
 
 
@@ -140,3 +140,30 @@ def test_a_filter_that_is_ignored_is_noticed() -> None:
 def test_take_outside_its_range_is_refused(take: int, max_take: int) -> None:
     with pytest.raises(ConfigError):
         RevisionPaginator(Vendor([], inclusive=True).fetch, take=take, max_take=max_take, where="x")
+
+
+def test_an_empty_page_of_an_inclusive_vendor_does_not_pass_for_the_end() -> None:
+    class Lossy(Vendor):
+        def spoil(self, page: list[str], number: int) -> list[str]:
+            return [] if number == 3 else page
+
+    steps = read(Lossy(REVISIONS, inclusive=True))
+    assert sorted({revision for page, _, _ in steps for revision in page}) == REVISIONS
+
+
+def test_a_page_that_lost_its_first_rows_is_asked_for_again() -> None:
+    class Lossy(Vendor):
+        def spoil(self, page: list[str], number: int) -> list[str]:
+            return page[-1:] if number == 3 else page
+
+    steps = read(Lossy(REVISIONS, inclusive=True))
+    assert sorted({revision for page, _, _ in steps for revision in page}) == REVISIONS
+
+
+def test_a_vendor_that_stays_empty_where_its_own_row_should_be_is_an_error() -> None:
+    class Gone(Vendor):
+        def spoil(self, page: list[str], number: int) -> list[str]:
+            return [] if number > 2 else page
+
+    with pytest.raises(CursorStuck, match="lacks the row of the cursor"):
+        read(Gone(REVISIONS, inclusive=True))

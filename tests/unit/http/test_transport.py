@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleetlake.errors import ConfigError, CredentialsRejected, FleetlakeError, VendorUnavailable
+from fleetlake.errors import ConfigError, CredentialsRejected, FleetlakeError
 from fleetlake.http.session import SessionOptions, VendorSession
 from fleetlake.http.transport import TlsOptions
 from fleetlake.sandbox.pki import Pki
@@ -122,10 +124,20 @@ def test_the_lowest_version_is_a_setting(pki: Pki, tls_listening: Any, make_repl
         assert _get(server.url, ca=str(pki.ca), min_version="1.2") == b"[2]"
 
 
-def test_a_plain_server_behind_https_is_told(server: Any, make_reply: Any) -> None:
-    server.will(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-    with pytest.raises((ConfigError, VendorUnavailable), match=r"does not speak TLS|connection was lost"):
-        _get(server.url.replace("http:", "https:"))
+def test_a_plain_server_behind_https_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ConfigError, match="does not speak TLS on this port"):
+            _get(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join(5)
 
 
 @pytest.mark.parametrize("setting", ["cert", "key", "ca"])

@@ -261,8 +261,11 @@ def judge_login(answer: Answer) -> FleetlakeError | None:
 
 def judge_anonymous(answer: Answer) -> FleetlakeError | None:
     """An answer to a request that was sent without login."""
-    if answer.status == 401:
-        return CredentialsRejected("this call needs a login (HTTP 401)", where=answer.request, remedy="log in first")
+    nobody = answer.status == 404 and answer.request == "GET /session" and "json" in answer.content_type
+    if answer.status == 401 or nobody:
+        return CredentialsRejected(
+            f"nobody is logged in (HTTP {answer.status})", where=answer.request, remedy="log in before this call"
+        )
     return judge_call(answer)
 
 

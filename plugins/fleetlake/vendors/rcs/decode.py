@@ -171,7 +171,9 @@ def _decoded(decoder: Any, body: bytes) -> Any:
         problem = str(error)
     found = error_of(body)
     if found is not None:
-        problem = f"it is an error of the vendor: {found.get('code')} {found.get('message') or ''}".rstrip()
+        problem = (
+            f"it is an error of the vendor: {found.get('code') or found.get('type')} {found.get('message') or ''}".rstrip()
+        )
     elif body.lstrip()[:1] == b"<":
         problem = "it is a web page, probably a proxy's"
     elif not body:
