@@ -88,7 +88,7 @@ class Sandbox:
         self._listen(CONTROL, control_app(self.context.clock, self.board, self.log, self.publish), None, "")
 
     def _listen(self, name: str, app: ASGIApp, tls: ssl.SSLContext | None, base_path: str) -> None:
-        bound = socket.socket()
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # without it asyncio leaves Nagle on
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         port = int(self.settings.ports.get(name, 0))
         try:
