@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from fleetlake.contracts import Contract
+    from fleetlake.warehouse import Warehouse
+
+_POSTGRES = "FLEETLAKE_TEST_POSTGRES"
+_INCLUDE = Path(__file__).resolve().parents[1] / "include"
 
 _skipped: set[str] = set()
 
@@ -24,3 +37,98 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if _skipped and os.environ.get("CI"):
         print(f"\nskipped in CI, which is a failure: {', '.join(sorted(_skipped))}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+# --- PostgreSQL: one real server for all tests and all xdist workers, a fresh database wherever one is asked for ---------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # workers inherit the name and share the server
+        os.environ[_POSTGRES] = tempfile.mkdtemp(prefix="fleetlake-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    folder = Path(os.environ.pop(_POSTGRES))
+    if any(folder.iterdir()):
+        from fleetlake import embedded
+
+        embedded.destroy(folder / "pg")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_dir() -> Path:
+    """Data folder of a running PostgreSQL; see ``fleetlake.embedded``."""
+    from fleetlake import embedded
+
+    folder = Path(os.environ[_POSTGRES]) / "pg"
+    # Tests throw their data away: they need not wait for the disk.
+    embedded.start(folder, server_settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def contracts() -> Mapping[str, Contract]:
+    """The contracts of the checkout."""
+    from fleetlake.contracts import load_contracts
+
+    return load_contracts(_INCLUDE)
+
+
+@pytest.fixture(scope="session")
+def make_database(postgres_dir: Path) -> Iterator[Callable[..., str]]:
+    """Make a new database, empty or with all tables (``migrated=True``); gives its SQLAlchemy URL. Dropped at the end."""
+    import psycopg
+    from fleetlake import embedded
+    from fleetlake.contracts import load_contracts
+    from fleetlake.warehouse import Warehouse
+    from psycopg import sql
+
+    made: list[str] = []
+    admin = embedded.url(postgres_dir, "postgres", driver="postgresql")
+    template = "fleetlake_template"
+
+    def make(*, migrated: bool = False) -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(admin, autocommit=True) as connection:
+            # One worker makes the template; nobody else may be connected while it is copied.
+            connection.execute("SELECT pg_advisory_lock(4711)")
+            if (
+                migrated
+                and not connection.execute(
+                    "SELECT FROM pg_database WHERE datname = %s AND datistemplate", [template]
+                ).fetchone()
+            ):
+                connection.execute(f"DROP DATABASE IF EXISTS {template}")
+                with Warehouse(embedded.ensure_database(postgres_dir, template)) as warehouse:
+                    warehouse.migrate(load_contracts(_INCLUDE), _INCLUDE)
+                connection.execute(f"ALTER DATABASE {template} IS_TEMPLATE true")
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template if migrated else "template0")
+                )
+            )
+        made.append(name)
+        return embedded.url(postgres_dir, name)
+
+    yield make
+    with psycopg.connect(admin, autocommit=True) as connection:
+        for name in made:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+def database_url(make_database: Callable[..., str]) -> str:
+    """SQLAlchemy URL of a warehouse with all tables, fresh for the module."""
+    return make_database(migrated=True)
+
+
+@pytest.fixture(scope="module")
+def warehouse(database_url: str) -> Iterator[Warehouse]:
+    """A warehouse with all tables, fresh for the module."""
+    from fleetlake.warehouse import Warehouse
+
+    with Warehouse(database_url) as opened:
+        yield opened

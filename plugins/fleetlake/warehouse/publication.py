@@ -1,0 +1,389 @@
+"""The transaction that publishes one batch: rows, load, reads, coverage, quality and quarantine together."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+from psycopg import sql
+
+from fleetlake.changes import Change, Deletion, conform
+from fleetlake.contracts import LOADED_AT, PROVENANCE, Contract
+from fleetlake.errors import ContractError
+from fleetlake.warehouse import ledger
+from fleetlake.warehouse.ddl import column_list, identifier
+from fleetlake.warehouse.records import CheckRecord, LoadRecord, QuarantineRecord, ReadRecord
+
+if TYPE_CHECKING:
+    from fleetlake.coverage import Interval
+
+_STAGE = sql.Identifier("pg_temp", "fleetlake_stage")
+_PRESENT = sql.Identifier("pg_temp", "fleetlake_present")
+_COPY_ROWS = 20_000
+
+
+class Publication:
+    """An open transaction on one table, with its writers' lock held. Made by ``Warehouse.publishing``.
+
+    Args:
+        connection: in the transaction.
+        contract: the table.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], contract: Contract) -> None:
+        self._connection = connection
+        self._contract = contract
+        self._table = identifier(contract.table)
+        self._batches: list[pa.Table] = []
+        self._is_staged = False
+        self._newest: dt.datetime | None = None
+
+    # --- rows -----------------------------------------------------------------------------------------------------
+
+    def stage(self, batch: pa.Table) -> None:
+        """Add rows to the batch; columns as ``Contract.all_columns``, JSON as text. May be called several times."""
+        self._batches.append(batch)
+
+    def upsert(self, load_id: str) -> Change:
+        """Publish the staged rows under the rules of ``fleetlake.changes``.
+
+        Raises:
+            DataError: the batch does not fit the contract, or PostgreSQL cannot hold a value.
+        """
+        rows = self._copy_stage(load_id)
+        if not rows:
+            return Change()
+        updated = self._execute(self._update_statement()).rowcount
+        inserted = self._execute(self._insert_statement()).rowcount
+        self._execute(
+            sql.SQL(
+                "UPDATE ops.quarantine q SET resolved_at = now() FROM {stage} s WHERE q.resolved_at IS NULL"
+                " AND q.account = s.account AND q.dataset = %s AND q.raw_page = s.raw_page AND q.raw_index = s.raw_row"
+            ).format(stage=_STAGE),
+            [self._contract.table],
+        )
+        return Change(inserted=inserted, updated=updated, unchanged=rows - inserted - updated)
+
+    def mark_deleted(self, deletion: Deletion, load_id: str) -> Change:
+        """Mark the rows that a complete answer lacks; call it after ``upsert``, also for an empty batch.
+
+        Raises:
+            ContractError: the deletion names scopes or a window, and the contract has no such column.
+        """
+        self._copy_stage(load_id)
+        contract = self._contract
+        conditions = [
+            sql.SQL("t.account = %(account)s AND t.deleted_at IS NULL AND t.fetched_at <= %(at)s"),
+            sql.SQL("NOT EXISTS (SELECT FROM {} s WHERE {})").format(_STAGE, self._same_key("s")),
+        ]
+        values: dict[str, Any] = {"account": deletion.account, "at": deletion.at, "load_id": load_id}
+        if deletion.scopes is not None:
+            column = contract.column(_needed(contract.scope_column, "scopeColumn", contract))
+            conditions.append(
+                sql.SQL("t.{} = ANY(%(scopes)s::{}[])").format(sql.Identifier(column.name), sql.SQL(column.type))
+            )
+            values["scopes"] = list(deletion.scopes)
+        if deletion.window is not None:
+            time = sql.Identifier(_needed(contract.time_column, "timeColumn", contract))
+            conditions.append(sql.SQL("t.{0} >= %(start)s AND t.{0} < %(end)s").format(time))
+            values |= {"start": deletion.window.start, "end": deletion.window.end}
+        if deletion.present is not None and deletion.present.num_rows:
+            self._copy_present(deletion.present)
+            conditions.append(sql.SQL("NOT EXISTS (SELECT FROM {} p WHERE {})").format(_PRESENT, self._same_key("p")))
+        gone = self._connection.execute(
+            sql.SQL("UPDATE {} t SET deleted_at = %(at)s, load_id = %(load_id)s, loaded_at = now() WHERE {}").format(
+                self._table, sql.SQL(" AND ").join(conditions)
+            ),
+            values,
+        )
+        return Change(deleted=gone.rowcount)
+
+    # --- what is known about the batch ------------------------------------------------------------------------------
+
+    def record_load(self, record: LoadRecord) -> None:
+        """Write the batch's row of ``ops.load``; one that says published stays as it is."""
+        window, change = record.window, record.change
+        values: dict[str, Any] = {
+            "load_id": record.load_id,
+            "account": record.account,
+            "dataset": record.dataset,
+            "contract_version": record.contract_version,
+            "feed": record.feed,
+            "kind": record.kind,
+            "lane": record.lane,
+            "dag_id": record.dag_id,
+            "run_id": record.run_id,
+            "partition": record.partition,
+            "window_start": window.start if window else None,
+            "window_end": window.end if window else None,
+            "scopes": record.scopes,
+            "pages": record.pages,
+            "bytes": record.bytes,
+            "rows_read": record.rows_read,
+            "rows_inserted": change.inserted,
+            "rows_updated": change.updated,
+            "rows_unchanged": change.unchanged,
+            "rows_deleted": change.deleted,
+            "rows_quarantined": record.rows_quarantined,
+            "rows_outside_window": record.rows_outside_window,
+            "newest_event_time": self._newest,
+            "state": record.state,
+            "reason": record.reason,
+            "fetched_from": record.fetched_from,
+            "fetched_to": record.fetched_to,
+            "started_at": record.started_at,
+            "published_at": dt.datetime.now(dt.UTC),
+        }
+        self._write("load", ["load_id"], [values], "ops.load.state <> 'published'")
+
+    def record_reads(self, records: Iterable[ReadRecord]) -> None:
+        """Write rows of ``ops.read``; a complete read stays complete."""
+        self._write(
+            "read",
+            ["folder", "dataset"],
+            [
+                {
+                    "folder": item.read,
+                    "dataset": item.dataset,
+                    "account": item.account,
+                    "feed": item.feed,
+                    "scope": item.scope,
+                    "window_start": item.window_start,
+                    "window_end": item.window_end,
+                    "dag_id": item.dag_id,
+                    "run_id": item.run_id,
+                    "pages": item.pages,
+                    "bytes": item.bytes,
+                    "is_complete": item.is_complete,
+                    "cursor_to": item.cursor_to,
+                    "load_id": item.load_id,
+                }
+                for item in records
+            ],
+            "NOT ops.read.is_complete",
+        )
+
+    def record_quality(self, load_id: str, account: str, dataset: str, checks: Iterable[CheckRecord]) -> None:
+        """Write rows of ``ops.quality_result``; results of the same check on the same batch are replaced."""
+        self._write(
+            "quality_result",
+            ["load_id", "check_name", "column_name"],
+            [
+                {
+                    "load_id": load_id,
+                    "account": account,
+                    "dataset": dataset,
+                    "check_name": item.check,
+                    "column_name": item.column or "",
+                    "severity": item.severity,
+                    "success": item.success,
+                    "rows_checked": item.rows_checked,
+                    "rows_failed": item.rows_failed,
+                    "expected": item.expected,
+                    "observed": item.observed,
+                    "checked_at": dt.datetime.now(dt.UTC),
+                }
+                for item in checks
+            ],
+        )
+
+    def record_quarantine(self, records: Iterable[QuarantineRecord]) -> None:
+        """Write rows of ``ops.quarantine``; a finding that is there already is opened again."""
+        self._write(
+            "quarantine",
+            ["quarantine_id"],
+            [
+                {
+                    "quarantine_id": item.id,
+                    "account": item.account,
+                    "dataset": item.dataset,
+                    "scope": item.scope,
+                    "stage": item.stage,
+                    "check_name": item.check,
+                    "column_name": item.column,
+                    "reason": _clean(item.reason),
+                    "severity": item.severity,
+                    "row_key": _clean(item.key),
+                    "raw_row": as_jsonb(item.raw),
+                    "raw_page": item.page,
+                    "raw_index": item.index,
+                    "load_id": item.load_id,
+                    "contract_version": item.contract_version,
+                    "resolved_at": None,
+                }
+                for item in records
+            ],
+        )
+
+    def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
+        """Record what is known about completeness; ``supersede`` replaces even proofs."""
+        ledger.record(self._connection, intervals, supersede=supersede)
+
+    def advance_cursor(
+        self, account: str, dataset: str, scope: str, revision: str, since: dt.datetime | None = None
+    ) -> None:
+        """Move a stream's cursor on; it never moves back.
+
+        Args:
+            account: account.
+            dataset: table name of the contract.
+            scope: vehicle, device or fleet.
+            revision: last revision published.
+            since: where the stream began; counts only when the cursor is new.
+        """
+        self._connection.execute(
+            "INSERT INTO ops.cursor AS c (account, dataset, scope, revision, since) VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT (account, dataset, scope) DO UPDATE SET revision = excluded.revision,"
+            " since = coalesce(c.since, excluded.since), updated_at = now() WHERE excluded.revision > c.revision",
+            [account, dataset, scope, revision, since],
+        )
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _copy_stage(self, load_id: str) -> int:
+        """Bring the staged batch into a temporary table, once; returns its rows."""
+        if self._is_staged:
+            return 0
+        self._is_staged = True
+        contract = self._contract
+        self._execute(
+            sql.SQL("CREATE TEMP TABLE fleetlake_stage ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
+                column_list([column.name for column in contract.all_columns]), self._table
+            )
+        )
+        if not self._batches:
+            return 0
+        table = conform(contract, pa.concat_tables(self._batches, promote_options="default"), load_id)
+        if contract.time_column and table.num_rows:
+            self._newest = pc.max(table[contract.time_column]).as_py()
+        self._copy(_STAGE, table)
+        self._execute(sql.SQL("ANALYZE {}").format(_STAGE))  # without it the join is planned for an empty table
+        return int(table.num_rows)
+
+    def _copy_present(self, present: pa.Table) -> None:
+        keys = list(self._contract.key)
+        self._execute(sql.SQL("DROP TABLE IF EXISTS {}").format(_PRESENT))
+        self._execute(
+            sql.SQL("CREATE TEMP TABLE fleetlake_present ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
+                column_list(keys), self._table
+            )
+        )
+        self._copy(_PRESENT, present.select(keys))
+        self._execute(sql.SQL("ANALYZE {}").format(_PRESENT))
+
+    def _copy(self, target: sql.Identifier, table: pa.Table) -> None:
+        # Arrow's CSV quotes every text and no null: PostgreSQL tells an empty text from null by the quotes.
+        options = pa_csv.WriteOptions(include_header=False)
+        command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(target, column_list(table.column_names))
+        with self._connection.cursor() as cursor, cursor.copy(command) as copy:
+            for start in range(0, table.num_rows, _COPY_ROWS):
+                buffer = io.BytesIO()
+                pa_csv.write_csv(table.slice(start, _COPY_ROWS), buffer, options)
+                copy.write(buffer.getbuffer())
+
+    def _same_key(self, other: str) -> sql.Composed:
+        return sql.SQL(" AND ").join(
+            sql.SQL("t.{0} = {1}.{0}").format(sql.Identifier(name), sql.Identifier(other)) for name in self._contract.key
+        )
+
+    def _update_statement(self) -> sql.Composed:
+        contract = self._contract
+        *provenance, deleted_at = (column.name for column in PROVENANCE)
+        content = [column.name for column in contract.columns if not column.is_key]
+        is_newer = sql.SQL("s.fetched_at >= greatest(t.fetched_at, t.deleted_at)")
+        values: dict[str, sql.Composable] = {
+            name: sql.SQL("s.{}").format(sql.Identifier(name)) for name in (*content, deleted_at, *provenance)
+        }
+        condition: sql.Composable = is_newer
+        if contract.merge == "coalesce":
+            choice = sql.SQL("CASE WHEN {} THEN {} ELSE {} END")
+            for name in content:
+                pair = sql.SQL("coalesce(s.{0}, t.{0})"), sql.SQL("coalesce(t.{0}, s.{0})")
+                values[name] = choice.format(is_newer, *(item.format(sql.Identifier(name)) for item in pair))
+            for name in (deleted_at, "fetched_at", "raw_page", "raw_row"):
+                own = sql.SQL("t.{}").format(sql.Identifier(name))
+                values[name] = choice.format(is_newer, values[name], own)
+            condition = sql.SQL("true")
+        compared = (*content, deleted_at)
+        return sql.SQL(
+            "UPDATE {table} t SET {assignments}, {loaded_at} = now() FROM {stage} s"
+            " WHERE {same_key} AND {condition} AND ({old}) IS DISTINCT FROM ({new})"
+        ).format(
+            table=self._table,
+            stage=_STAGE,
+            loaded_at=sql.Identifier(LOADED_AT.name),
+            assignments=sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in values.items()
+            ),
+            same_key=self._same_key("s"),
+            condition=condition,
+            old=sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in compared),
+            new=sql.SQL(", ").join(values[name] for name in compared),
+        )
+
+    def _insert_statement(self) -> sql.Composed:
+        names = column_list([column.name for column in self._contract.all_columns])
+        # Sorted by the key, neighbouring rows land on the same pages of the index.
+        return sql.SQL(
+            "INSERT INTO {table} ({names}) SELECT {names} FROM {stage} s"
+            " WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same_key}) ORDER BY {key}"
+        ).format(
+            table=self._table, names=names, stage=_STAGE, same_key=self._same_key("s"), key=column_list(self._contract.key)
+        )
+
+    def _write(self, table: str, key: list[str], rows: list[dict[str, Any]], condition: str | None = None) -> None:
+        if not rows:
+            return
+        names = list(rows[0])
+        statement = sql.SQL("INSERT INTO ops.{} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}{}").format(
+            sql.Identifier(table),
+            column_list(names),
+            sql.SQL(", ").join(sql.Placeholder(name) for name in names),
+            column_list(key),
+            sql.SQL(", ").join(
+                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in names if name not in key
+            ),
+            sql.SQL(f" WHERE {condition}" if condition else ""),
+        )
+        with self._connection.cursor() as cursor:
+            cursor.executemany(statement, rows)
+
+    def _execute(self, statement: sql.Composed, values: list[Any] | None = None) -> psycopg.Cursor[Any]:
+        return self._connection.execute(statement, values)
+
+
+def _needed(column: str | None, what: str, contract: Contract) -> str:
+    if column is None:
+        raise ContractError(
+            f"rows of {contract.table} cannot be marked deleted this way: it has no {what}", where=str(contract.path)
+        )
+    return column
+
+
+def _clean(text: str | None) -> str | None:
+    """PostgreSQL holds no NUL character."""
+    return text.replace("\x00", "\ufffd") if text else text
+
+
+_NO_JSONB = re.compile(r"\\u(0000|[dD][89a-fA-F])")
+
+
+def as_jsonb(raw: str | None) -> str | None:
+    """JSON text that PostgreSQL takes: the row itself, or a JSON string of it when it is no JSON or jsonb refuses it."""
+    if raw is None:
+        return None
+    try:
+        msgspec.json.decode(raw)
+        if not _NO_JSONB.search(raw) and "\x00" not in raw:
+            return raw
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        pass
+    return msgspec.json.encode((_clean(raw) or "").encode(errors="replace").decode()).decode()
