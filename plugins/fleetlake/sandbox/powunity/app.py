@@ -15,12 +15,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleetlake.sandbox.layer import faults_of
-from fleetlake.sandbox.powunity import answers, exports, reports
+from fleetlake.sandbox.powunity import answers, exports
 from fleetlake.sandbox.powunity.answers import ApiError, json_answer, plain
 from fleetlake.sandbox.powunity.customers import Bike, Customer, read_event_id, read_position_id
 from fleetlake.sandbox.powunity.feed import EVENT_TYPES, Feed
 from fleetlake.sandbox.powunity.model import DAY, SECOND, iso_or_none
 from fleetlake.sandbox.powunity.query import Query, accepts
+from fleetlake.sandbox.powunity.reporting import REPORTS, Report
 from fleetlake.sandbox.powunity.sessions import COOKIE, Logins, cookie_of, token_expired
 from fleetlake.sandbox.rooms import Context
 
@@ -95,9 +96,9 @@ class Api:
             route("/positions/{kind:str}", asked(self._position_file)),
             route("/events/{id}", asked(self._event)),
             route("/notifications/types", asked(self._notification_types)),
-            *(route(f"/reports/{name}", asked(self._report)) for name in _REPORTS),
-            *(route(f"/reports/{name}/xlsx", asked(self._report_xlsx)) for name in _REPORTS if name != "combined"),
-            *(route(f"/reports/{name}/mail", asked(self._report_mail)) for name in _REPORTS if name != "combined"),
+            *(route(f"/reports/{name}", asked(self._report)) for name in REPORTS),
+            *(route(f"/reports/{name}/xlsx", asked(self._report_xlsx)) for name in REPORTS if name != "combined"),
+            *(route(f"/reports/{name}/mail", asked(self._report_mail)) for name in REPORTS if name != "combined"),
             *(route(f"/{name}", asked(self._list)) for name in self._lists),
             *(route(f"/{name}/{{id}}", asked(self._one)) for name in self._lists),
             *(Route(f"/api/{name}", self._write, methods=["POST"]) for name in ("devices", *self._lists)),
@@ -310,74 +311,8 @@ class Api:
         bikes.sort(key=lambda bike: bike.position_id(0x7FFF_FFFF))
         rows = []
         for bike in bikes:
-            rows += _REPORTS[name](Report(self._feeds[customer.index], customer, bike, query, start, end))
+            rows += REPORTS[name](Report(self._feeds[customer.index], customer, bike, query, start, end))
         return rows
-
-
-class Report:
-    """One report about one bike."""
-
-    def __init__(self, feed: Feed, customer: Customer, bike: Bike, query: Query, start: int, end: int) -> None:
-        self._feed = feed
-        self._customer = customer
-        self._bike = bike
-        self._query = query
-        self._start, self._end = start, end
-        self._fast = (end - start) // SECOND > customer.assumptions.fast_s
-
-    def trips(self) -> list[dict[str, Any]]:
-        """``/reports/trips``."""
-        name = self._customer.driver_name
-        return [reports.trip_item(span, self._bike.name, name) for span in self._spans(trips=True)]
-
-    def stops(self) -> list[dict[str, Any]]:
-        """``/reports/stops``."""
-        return [reports.stop_item(span, self._bike.name) for span in self._spans(trips=False)]
-
-    def _spans(self, *, trips: bool) -> list[reports.Span]:
-        if self._fast:
-            events = self._feed.events(self._bike, self._start, self._end)
-            return reports.fast_spans(events, lambda wanted: self._feed.position(self._bike, wanted), trips=trips)
-        positions = self._feed.positions(self._bike, self._start, self._end)
-        return reports.slow_spans(positions, trips=trips, limits=self._customer.assumptions.thresholds)
-
-    def summary(self) -> list[dict[str, Any]]:
-        """``/reports/summary``."""
-        daily = self._query.flag("daily")
-        pieces = reports.day_pieces(self._start, self._end) if daily else [(self._start, self._end)]
-        items = (
-            reports.summary_item(self._feed.positions(self._bike, *piece), self._bike.name, fast=self._fast)
-            for piece in pieces
-        )
-        return [item for item in items if item]
-
-    def route(self) -> list[dict[str, Any]]:
-        """``/reports/route``."""
-        return [position.as_json() for position in self._feed.positions(self._bike, self._start, self._end)]
-
-    def events(self) -> list[dict[str, Any]]:
-        """``/reports/events``."""
-        wanted = self._query.texts("type")
-        return [
-            event.as_json()
-            for event in self._feed.events(self._bike, self._start, self._end)
-            if not wanted or "allEvents" in wanted or event.type in wanted
-        ]
-
-    def combined(self) -> list[dict[str, Any]]:
-        """``/reports/combined``."""
-        positions = self._feed.positions(self._bike, self._start, self._end)
-        return [reports.combined_item(self._bike.id, positions, self._feed.events(self._bike, self._start, self._end))]
-
-
-_REPORTS: dict[str, Callable[[Report], list[dict[str, Any]]]] = {
-    "trips": Report.trips,
-    "stops": Report.stops,
-    "summary": Report.summary,
-    "events": Report.events,
-    "route": Report.route,
-    "combined": Report.combined,
-}
 
 
 class _Cors:

@@ -99,8 +99,8 @@ def slow_spans(positions: Sequence[Position], *, trips: bool, limits: Thresholds
     first = _moving(positions, 0, limits)
     state = MotionState(streak=first, moving=first)
     inside = first == trips
-    start = 0 if inside else -1
-    end = -1
+    start = 0 if inside else None
+    end: int | None = None
     max_speed = 0.0
     for index, position in enumerate(positions):
         moving = _moving(positions, index, limits)
@@ -109,18 +109,18 @@ def slow_spans(positions: Sequence[Position], *, trips: bool, limits: Thresholds
         elif moving == trips:
             if not inside:
                 start, max_speed = index, position.speed
-            end = -1
+            end = None
         else:
             end = index
         if not state.update(position, moving, limits):
             continue
         if moving == trips:
-            inside, end = True, -1
-        elif start >= 0 and end >= 0:
+            inside, end = True, None
+        elif start is not None and end is not None:
             spans.append(Span(positions[start], positions[end], max_speed))
-            inside, start, end = False, -1, -1
-    if inside and 0 <= start < len(positions) - 1:
-        spans.append(Span(positions[start], positions[end], max_speed))
+            inside, start, end = False, None, None
+    if inside and start is not None and start < len(positions) - 1:
+        spans.append(Span(positions[start], positions[-1 if end is None else end], max_speed))
     return spans
 
 
