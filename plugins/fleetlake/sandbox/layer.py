@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleetlake.sandbox.faults import ROOM_KINDS, Fault, FaultBoard
-from fleetlake.sandbox.request_log import Entry, RequestLog
+from fleetlake.sandbox.request_log import RequestLog
 from fleetlake.sandbox.rooms import Context, Room
 
 _HTML = b"<html><head><title>%d</title></head><body><center><h1>%d Bad Gateway</h1></center><hr>proxy</body></html>"
@@ -58,13 +58,12 @@ class Layer:
                 if fault.kind == "slow":
                     await asyncio.sleep(fault.seconds)
             answer = await self._answer(scope, receive, faults, customer)
-            if answer is None:
-                await _hang_up(scope)
-                return
-            entry.status = answer.status
-            await answer.send(send, entry)
-            if answer.sent < len(answer.body):
-                await _hang_up(scope, flush=True)
+            entry.status, entry.bytes = (answer.status, answer.sent) if answer else (0, 0)
+        # Sent after the log has it, so that whoever got an answer finds it there.
+        if answer:
+            await answer.send(send)
+        if answer is None or answer.sent < len(answer.body):
+            await _hang_up(scope, flush=answer is not None)
 
     async def _answer(self, scope: Scope, receive: Receive, faults: list[Fault], customer: str | None) -> _Answer | None:
         for fault in faults:
@@ -129,14 +128,13 @@ class _Answer:
         self.body = body
         self.sent = len(body)
 
-    async def send(self, send: Send, entry: Entry) -> None:
+    async def send(self, send: Send) -> None:
         headers = [(key, value) for key, value in self.headers if key.lower() != b"content-length"]
         if self.status not in (204, 304):
             headers.append((b"content-length", str(len(self.body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         whole = self.sent == len(self.body)
         await send({"type": "http.response.body", "body": self.body[: self.sent], "more_body": not whole})
-        entry.bytes = self.sent
 
 
 async def _collect(app: ASGIApp, scope: Scope, receive: Receive) -> _Answer:

@@ -129,6 +129,8 @@ class Telemetry:
             record |= _fuel(car, sample)
         if chance % 8 == 1:
             record |= _warnings(facts)
+            # Due for the last 500 km of every 15 000; the counter is not always at hand.
+            record["maintenance_required"] = None if chance % 16 == 1 else sample.odometer_m % 15_000_000 > 14_500_000
         if self._newer_fields and chance % 16 == 5:
             record["lights_are_on"] = sample.time % DAY_S // 3600 not in range(7, 18)
         if self._newer_fields and chance == 37:
@@ -160,7 +162,7 @@ class Telemetry:
 
     def _make_facts(self, car: Car, day: int) -> DayFacts:
         roll = dice(self._park.context.settings.seed, "rcs", "day", car.slot, day)
-        mode = roll.choices(("EVERYTHING", *_HIDDEN), (93, 6, 1))[0]
+        mode = roll.choices(("EVERYTHING", *_HIDDEN), (86, 12, 2))[0]
         weak = roll.choice(_TIRES) if roll.random() < 0.05 else None
         return DayFacts(mode, lamp_is_on(self._park, car, day), weak, round(roll.uniform(-4, 24), 1))
 
@@ -238,7 +240,6 @@ def _warnings(facts: DayFacts) -> dict[str, Any]:
         "brake_fluid_trouble": False,
         "airbag_trouble": False,
         "abs_esp_trouble": False,
-        "maintenance_required": None,
         "outer_temperature": facts.outside,
         **{f"tire_status_{tire}": "LOW" if tire == facts.weak_tire else "NORMAL" for tire in _TIRES},
     }
