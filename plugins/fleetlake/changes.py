@@ -107,6 +107,12 @@ def conform(contract: Contract, batch: pa.Table, load_id: str) -> pa.Table:
             columns.append(column.cast(field.type))
         except pa.ArrowException as error:
             raise DataError(f"column {field.name!r} is {column.type}, not {field.type}: {error}", where=where) from None
+        if _holds_nul(columns[-1], is_json=contract.column(field.name).type == "jsonb"):
+            raise DataError(
+                f"a value of column {field.name!r} holds the character NUL, which PostgreSQL cannot store",
+                where=where,
+                remedy="such rows belong in quarantine",
+            )
     table = pa.table(columns, schema=schema)
     keys = list(contract.key)
     if table.group_by(keys).aggregate([]).num_rows < table.num_rows:
@@ -115,3 +121,17 @@ def conform(contract: Contract, batch: pa.Table, load_id: str) -> pa.Table:
         last = numbered.group_by(keys).aggregate([("number", "max")])["number_max"]
         table = table.take(last)
     return table.combine_chunks()
+
+
+def _holds_nul(column: pa.ChunkedArray, *, is_json: bool) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_string(column.type):
+        return False
+    if not is_json:
+        return bool(pc.any(pc.match_substring(column, "\x00")).as_py())
+    if not pc.any(pc.match_substring(column, "\\u0000")).as_py():
+        return False
+    # An escaped backslash before "u0000" is no NUL.
+    return bool(pc.any(pc.match_substring_regex(column, r"(^|[^\\])(\\\\)*\\u0000")).as_py())

@@ -54,6 +54,7 @@ def merge(contract: Contract, existing: pa.Table, batch: pa.Table, load_id: str,
         load_id: load of the batch.
         deletions: what complete answers no longer hold.
     """
+    batch = batch.cast(existing.schema)  # nullability differs
     at_old, at_new = matches(contract.key, existing, batch)
     updated, is_changed = _updated(contract, existing.take(at_old), batch.take(at_new))
     rows_old = at_old.filter(is_changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -216,11 +217,12 @@ class Warehouse:
         with self._connection() as connection:
             return {row[0] for row in connection.execute(query, [account, list(values)])}
 
-    def cursors(self, account: str, dataset: str, scopes: Sequence[str]) -> dict[str, str]:
-        """Where streams go on: revision by scope, without the scopes that have none yet."""
-        query = "SELECT scope, revision FROM ops.cursor WHERE account = %s AND dataset = %s AND scope = ANY(%s)"
+    def cursors(self, account: str, dataset: str, scopes: Sequence[str]) -> dict[str, tuple[str, dt.datetime | None]]:
+        """Where streams go on and when they began: revision and ``since`` by scope, without the scopes that have none yet."""
+        query = "SELECT scope, revision, since FROM ops.cursor WHERE account = %s AND dataset = %s AND scope = ANY(%s)"
         with self._connection() as connection:
-            return dict(connection.execute(query, [account, dataset, list(scopes)]).fetchall())
+            found = connection.execute(query, [account, dataset, list(scopes)])
+            return {scope: (revision, since) for scope, revision, since in found}
 
     def published_reads(self, folders: Sequence[str], datasets: Sequence[str]) -> set[str]:
         """Which reads (folders below the raw store) are published completely, into all of some tables."""

@@ -1,0 +1,173 @@
+"""The whole core without Airflow: a running sandbox, a real PostgreSQL, raw and lake in a folder."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fleetlake.accounts import Account
+from fleetlake.canonical import Digest, canonical_row
+from fleetlake.contracts import load_contracts
+from fleetlake.lake import Lake
+from fleetlake.pipeline import Pipeline, Run
+from fleetlake.reading import Lane
+from fleetlake.sandbox.rooms import room
+from fleetlake.sandbox.settings import SandboxSettings
+from fleetlake.sandbox.testing import running
+from fleetlake.settings import Settings
+from fleetlake.vendors.powunity.client import PowUnityClient
+from fleetlake.vendors.powunity.config import PowUnityConfig
+from fleetlake.vendors.powunity.source import PowUnitySource
+from fleetlake.vendors.rcs.client import RcsClient
+from fleetlake.vendors.rcs.config import RcsConfig
+from fleetlake.vendors.rcs.source import RcsSource
+from fleetlake.warehouse import Warehouse
+from fleetlake.window import Window
+
+AS_OF = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
+INCLUDE = Path(__file__).parents[3] / "include"
+BIKE_FEEDS = ["positions", "events", "trips", "stops", "summary"]
+
+
+class Place:
+    """One warehouse, lake and raw store, loaded from one sandbox.
+
+    Attributes:
+        sandbox: the running sandbox.
+        settings: where the stores are.
+        warehouse: for questions.
+    """
+
+    def __init__(self, sandbox, settings):
+        self.sandbox = sandbox
+        self.settings = settings
+        self.warehouse = Warehouse(settings.require_warehouse())
+        self.lake = Lake(settings.lake_url)
+        self.contracts = load_contracts(settings.include)
+        self.accounts = {
+            "rcs": Account(name="main", vendor="rcs", conn_id="rcs_default", chunk_size=3),
+            "powunity": Account(name="north", vendor="powunity", conn_id="powunity_default", look_back_days=0),
+        }
+
+    def rcs_source(self):
+        pair = self.sandbox.pki.pair("client")
+        config = RcsConfig(
+            base_url=self.sandbox.urls["rcs"],
+            cert=str(pair.cert),
+            key=str(pair.key),
+            ca=str(self.sandbox.pki.ca),
+            rate_per_s=200,
+            burst=50,
+        )
+        return RcsSource(RcsClient(config))
+
+    def powunity_source(self):
+        customer = self.sandbox.customers["powunity"]["north"]
+        config = PowUnityConfig(
+            base_url=self.sandbox.urls["powunity"],
+            email=customer["email"],
+            password=customer["password"],
+            rate_per_s=100,
+            burst=20,
+        )
+        return PowUnitySource(PowUnityClient(config))
+
+    def pipeline(self, vendor):
+        factory = {"rcs": self.rcs_source, "powunity": self.powunity_source}[vendor]
+        return Pipeline(self.settings, self.accounts[vendor], factory)
+
+    def run(self, vendor, day, **changes):
+        defaults = Run(
+            account=self.accounts[vendor],
+            dag_id=f"{vendor}_dag",
+            run_id=f"run {day}",
+            window=Window.day(day),
+            lane=Lane.SCHEDULED,
+            partition=day,
+        )
+        return replace(defaults, **changes)
+
+    def load(self, vendor, run, feeds, entity):
+        """Plan, load, certify: what a DAG does."""
+        with self.pipeline(vendor) as pipeline:
+            for chunk in pipeline.plan(run, entity_feed=entity, feeds=feeds):
+                pipeline.load(run, feeds=feeds, scopes=chunk)
+            datasets = [table for feed in feeds for table in pipeline._room.feeds[feed].datasets]
+            return pipeline.certify(run, datasets=datasets)
+
+    def load_telemetry(self, day, **changes):
+        return self.load("rcs", self.run("rcs", day, **changes), ["telemetry"], "vehicles")
+
+    def load_bikes(self, day, **changes):
+        return self.load("powunity", self.run("powunity", day, **changes), BIKE_FEEDS, "devices")
+
+    def load_health(self, day, **changes):
+        run = self.run("rcs", day, **{"dag_id": "health", **changes})
+        with self.pipeline("rcs") as pipeline:
+            pipeline.plan(run, entity_feed="vehicles", feeds=["health_overview"])
+            token = pipeline.submit(run, feed="health_overview")
+            deadline = time.monotonic() + 30
+            while not pipeline.poll("health_overview", token).state.is_terminal:
+                assert time.monotonic() < deadline, "the report never finishes"
+            for chunk in pipeline.collect(run, feed="health_overview", token=token, details="health_reports"):
+                pipeline.load(run, feeds=["health_reports"], scopes=chunk)
+            return pipeline.certify(run, datasets=["rcs.health_report", "rcs.trouble"])
+
+    def digests(self, table, window):
+        """Truth, warehouse and lake: business columns of rows that are not deleted."""
+        contract = self.contracts[table]
+        names = [column.name for column in contract.columns]
+        customer = "north" if contract.vendor == "powunity" else None
+        truth = list(room(contract.vendor).truth(self.sandbox.context, contract.name, window, customer))
+        stores = [
+            [{name: row[name] for name in names} for row in store.rows(contract, window=window) if row["deleted_at"] is None]
+            for store in (self.warehouse, self.lake)
+        ]
+        return [Digest.of(rows) for rows in (truth, *stores)]
+
+    def assert_true(self, table, window):
+        truth, warehouse, lake = self.digests(table, window)
+        assert warehouse == truth, table
+        assert lake == truth, table
+        return truth.rows
+
+    def all_rows(self, table):
+        """Every row with provenance, canonical, from warehouse and lake."""
+        contract = self.contracts[table]
+        return tuple(sorted(canonical_row(row) for row in store.rows(contract)) for store in (self.warehouse, self.lake))
+
+    def requests(self, vendor):
+        return len(self.sandbox.log(vendor))
+
+    def sql(self, query):
+        return list(self.warehouse.query(query)[1])
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    settings = SandboxSettings(
+        state_dir=tmp_path_factory.mktemp("sandbox"),
+        as_of=AS_OF,
+        vehicles=5,
+        bikes=4,
+        assumptions={"rcs.requests_per_second": 0, "rcs.task_seconds": 0.2},
+    )
+    with running(settings) as started:
+        yield started
+
+
+@pytest.fixture
+def place(sandbox, make_database, tmp_path):
+    settings = Settings(
+        home=tmp_path,
+        include=INCLUDE,
+        warehouse_url=make_database(migrated=True),
+        lake_url=str(tmp_path / "lake"),
+        raw_url=str(tmp_path / "raw"),
+    )
+    made = Place(sandbox, settings)
+    yield made
+    made.warehouse.close()

@@ -1,0 +1,117 @@
+"""The same work twice, retries, repetitions and skips: what is asked of the vendor, and what changes."""
+
+from __future__ import annotations
+
+import pytest
+from fleetlake.errors import IncompleteAnswer, UnknownVehicle, VendorUnavailable
+from fleetlake.window import Window
+
+DAY = "2026-11-20"
+TABLES = ["powunity.device", "powunity.position", "powunity.event", "powunity.trip", "powunity.stop", "powunity.summary"]
+OPS = "SELECT dataset, state, count(*) FROM ops.load GROUP BY 1, 2 ORDER BY 1, 2"
+
+
+def test_repeated_run_asks_anew_and_changes_no_row(place):
+    place.load_bikes(DAY)
+    before = [place.all_rows(table) for table in TABLES]
+    asked = place.requests("powunity")
+    place.sandbox.clear_log()
+    place.load_bikes(DAY, force=True)
+    assert place.requests("powunity") == asked
+    assert [place.all_rows(table) for table in TABLES] == before
+
+
+def test_lake_and_warehouse_hold_the_same_rows_with_provenance(place):
+    place.load_bikes(DAY)
+    for table in TABLES:
+        warehouse, lake = place.all_rows(table)
+        assert warehouse == lake, table
+
+
+def test_retry_goes_on_where_the_first_try_broke(place):
+    run = place.run("powunity", DAY)
+    with place.pipeline("powunity") as pipeline:
+        (chunk,) = pipeline.plan(run, entity_feed="devices", feeds=["trips"])
+        with (
+            place.sandbox.faults("drop:vendor=powunity,path=*/reports/trips,skip=2,count=20"),
+            pytest.raises(VendorUnavailable),
+        ):
+            pipeline.load(run, feeds=["trips"], scopes=chunk)
+    done = place.sql("SELECT count(DISTINCT scope) FROM ops.read WHERE feed = 'trips' AND is_complete")[0][0]
+    assert 0 < done < len(chunk), "what came home before the fault is published"
+    place.sandbox.clear_log()
+    with place.pipeline("powunity") as pipeline:
+        pipeline.load(run, feeds=["trips"], scopes=chunk)
+    assert len([entry for entry in place.sandbox.log("powunity") if "/reports/trips" in entry["path"]]) == len(chunk) - done
+    place.assert_true("powunity.trip", Window.day(DAY))
+
+
+def test_certificate_names_what_is_missing(place):
+    run = place.run("powunity", DAY)
+    with place.pipeline("powunity") as pipeline:
+        (chunk,) = pipeline.plan(run, entity_feed="devices", feeds=["trips"])
+        pipeline.load(run, feeds=["trips"], scopes=chunk[:3])
+        with pytest.raises(IncompleteAnswer, match=rf"powunity.trip: 1 of 4 not complete \({chunk[3]}\)"):
+            pipeline.certify(run, datasets=["powunity.trip"])
+
+
+def test_explicit_window_skips_what_is_complete_unless_forced(place):
+    place.load_bikes(DAY)
+    manual = {"run_id": "manual", "partition": None}
+    run = place.run("powunity", DAY, **manual)
+    with place.pipeline("powunity") as pipeline:
+        assert pipeline.plan(run, entity_feed="devices", feeds=["trips"]) == []
+        forced = place.run("powunity", DAY, force=True, **manual)
+        assert len(pipeline.plan(forced, entity_feed="devices", feeds=["trips"])[0]) == 4
+
+
+def test_reprocessed_partition_asks_anew(place):
+    """Airflow makes a new run beside the old one: somebody asked for it, so nothing is skipped."""
+    place.load_bikes(DAY)
+    with place.pipeline("powunity") as pipeline:
+        again = place.run("powunity", DAY, run_id="reprocess")
+        assert len(pipeline.plan(again, entity_feed="devices", feeds=["trips"])[0]) == 4
+
+
+def test_vehicles_are_chosen_by_any_identity_and_unknown_ones_are_named(place):
+    place.load_telemetry("2026-11-21")
+    vehicle_id, vin = place.sql("SELECT vehicle_id, vin FROM rcs.vehicle ORDER BY vin LIMIT 1")[0]
+    with place.pipeline("rcs") as pipeline:
+        run = place.run("rcs", DAY, vehicles=(vin.lower(),))
+        assert pipeline.plan(run, entity_feed="vehicles", feeds=["telemetry"]) == [[vehicle_id]]
+        with pytest.raises(UnknownVehicle, match=f"did you mean '{vin.lower()}'"):
+            pipeline.plan(place.run("rcs", DAY, vehicles=(vin[:-1],)), entity_feed="vehicles", feeds=["telemetry"])
+
+
+def test_number_of_chunks_is_bounded_whatever_the_fleet(place):
+    with place.pipeline("rcs") as pipeline:
+        chunks = pipeline._chunks([str(number) for number in range(10_000)])
+    assert len(chunks) == place.accounts["rcs"].max_chunks
+    assert sorted(scope for chunk in chunks for scope in chunk) == sorted(str(number) for number in range(10_000))
+
+
+def test_crash_between_lake_and_warehouse_is_healed_by_publishing_again(place, monkeypatch):
+    from fleetlake.warehouse import Publication
+
+    class Crash(BaseException):
+        pass
+
+    def crash(*_args):
+        raise Crash
+
+    run = place.run("powunity", DAY)
+    with place.pipeline("powunity") as pipeline:
+        (chunk,) = pipeline.plan(run, entity_feed="devices", feeds=["trips"])
+        with monkeypatch.context() as patch:
+            patch.setattr(Publication, "upsert", crash)
+            with pytest.raises(Crash):
+                pipeline.load(run, feeds=["trips"], scopes=chunk)
+    warehouse, lake = place.all_rows("powunity.trip")
+    assert (len(warehouse), len(lake) > 0) == (0, True)
+    place.sandbox.clear_log()
+    with place.pipeline("powunity") as pipeline:
+        pipeline.load(run, feeds=["trips"], scopes=chunk)
+    assert not [entry for entry in place.sandbox.log("powunity") if "/reports/" in entry["path"]], "raw had it all"
+    warehouse, lake = place.all_rows("powunity.trip")
+    assert warehouse == lake
+    place.assert_true("powunity.trip", Window.day(DAY))
