@@ -125,6 +125,12 @@ class FaultBoard:
             self._active.update({number: _Switched(fault) for number, fault in zip(numbers, faults, strict=True)})
             return numbers
 
+    def remove(self, *numbers: int) -> None:
+        """Switch these faults off."""
+        with self._lock:
+            for number in numbers:
+                self._active.pop(number, None)
+
     def clear(self) -> None:
         """Switch everything off."""
         with self._lock:

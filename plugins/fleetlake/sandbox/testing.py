@@ -47,11 +47,12 @@ class Running:
     @contextmanager
     def faults(self, *faults: Fault | str) -> Iterator[None]:
         """Switch faults on inside a ``with`` block; text as on the command line: ``"429:vendor=rcs,count=2"``."""
-        self._sandbox.board.add(*(Fault.parse(fault) if isinstance(fault, str) else fault for fault in faults))
+        board = self._sandbox.board
+        numbers = board.add(*(Fault.parse(fault) if isinstance(fault, str) else fault for fault in faults))
         try:
             yield
         finally:
-            self._sandbox.board.clear()
+            board.remove(*numbers)
 
 
 @contextmanager

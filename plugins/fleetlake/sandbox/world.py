@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import random
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +18,26 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple, overload
 
 from fleetlake.sandbox.dice import dice, number
+from fleetlake.sandbox.rides import Place, Ride, Route, speeds_over
+
+__all__ = [
+    "BIKE",
+    "CAR",
+    "DAY_S",
+    "KNOT_MS",
+    "MAX_LATE_S",
+    "Driver",
+    "Fleet",
+    "Late",
+    "Place",
+    "Profile",
+    "Ride",
+    "Sample",
+    "Vehicle",
+    "World",
+    "day_number",
+    "moment",
+]
 
 DAY_S = 86_400
 MAX_LATE_S = 72 * 3600
@@ -33,7 +51,6 @@ KNOT_MS = 1852 / 3600
 
 _FIRST_RIDE_S, _LAST_RIDE_S = 5 * 3600 + 600, 22 * 3600 + 2400
 _GAP_S = 720  # shortest parking between two rides: longer than every vendor's trip detection needs
-_METRES_PER_DEGREE = 111_320.0
 _CITIES = ((52.52, 13.405), (48.137, 11.575), (48.208, 16.373), (53.551, 9.994), (50.937, 6.96), (47.376, 8.541))
 _NAMES = (
     ("Ada", "Bruno", "Clara", "David", "Elif", "Felix", "Greta", "Hugo", "Ines", "Jonas", "Karla", "Luca"),
@@ -79,86 +96,6 @@ class Profile:
 
 CAR = Profile(kind="car", km_per_day=52.0, speed_kmh=(28.0, 40.0))
 BIKE = Profile(kind="bike", km_per_day=13.0, speed_kmh=(11.0, 15.0), moving_s=20, parked_s=1800)
-
-
-class Place(NamedTuple):
-    """A point on the ground, degrees WGS84 with six decimals, and the course there, whole degrees."""
-
-    latitude: float
-    longitude: float
-    heading: int
-
-
-@dataclass(frozen=True)
-class Route:
-    """A way from home: a bearing with a sine laid over it, so any point is computed at once."""
-
-    latitude: float
-    longitude: float
-    bearing: float
-    wave_m: float
-    phase: float
-
-    def at(self, distance_m: float, *, back: bool = False) -> Place:
-        """The place ``distance_m`` metres from home along the way."""
-        slope, k = 0.45, math.tau / self.wave_m
-        along = 0.93 * distance_m
-        across = slope / k * (math.sin(k * distance_m + self.phase) - math.sin(self.phase))
-        north = along * math.cos(self.bearing) - across * math.sin(self.bearing)
-        east = along * math.sin(self.bearing) + across * math.cos(self.bearing)
-        course = self.bearing + math.atan2(slope * math.cos(k * distance_m + self.phase), 0.93)
-        return Place(
-            round(self.latitude + north / _METRES_PER_DEGREE, 6),
-            round(self.longitude + east / (_METRES_PER_DEGREE * math.cos(math.radians(self.latitude))), 6),
-            round(math.degrees(course + (math.pi if back else 0.0))) % 360,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Ride:
-    """One ride: from standing to standing, with short stops on the way (never as long as a parking).
-
-    Attributes:
-        day, index: the UTC day it starts on, and its position among the rides of that day.
-        start, end: seconds since 1970; the end may lie in the next day.
-        distance_m: whole metres.
-        odometer_m, engine_s: cumulative values at its start.
-        driver: index of the driver.
-        route: the way.
-        leg: ``out`` (home to the far end), ``back``, or ``loop`` (there and back in one ride).
-    """
-
-    day: int
-    index: int
-    start: int
-    end: int
-    distance_m: int
-    odometer_m: int
-    engine_s: int
-    driver: int
-    route: Route
-    leg: str
-    _times: tuple[int, ...]
-    _speeds: tuple[float, ...]
-    _driven: tuple[float, ...]
-
-    def driven(self, time: int) -> tuple[float, float]:
-        """Metres driven since the start, and speed in m/s, at ``time``."""
-        at = min(max(time, self.start), self.end) - self.start
-        index = min(bisect_right(self._times, at), len(self._times) - 1) - 1
-        t0, t1 = self._times[index], self._times[index + 1]
-        v0, v1 = self._speeds[index], self._speeds[index + 1]
-        speed = v0 + (v1 - v0) * (at - t0) / (t1 - t0)
-        return self._driven[index] + (v0 + speed) / 2 * (at - t0), speed
-
-    def place(self, driven_m: float) -> Place:
-        """Where the vehicle is after ``driven_m`` metres of this ride."""
-        if self.leg == "out":
-            return self.route.at(driven_m)
-        if self.leg == "back":
-            return self.route.at(max(self.distance_m - driven_m, 0.0), back=True)
-        half = self.distance_m / 2
-        return self.route.at(driven_m if driven_m <= half else max(self.distance_m - driven_m, 0.0), back=driven_m > half)
 
 
 class Sample(NamedTuple):
@@ -317,7 +254,7 @@ class Vehicle:
         rides = []
         for index, (leg, route, _) in enumerate(legs):
             length, duration = metres[index + 1] - metres[index], clock[index + 1] - clock[index]
-            times, speeds, driven = _speeds(dice(*self.key, "speed", day, index), duration, length)
+            times, speeds, driven = speeds_over(dice(*self.key, "speed", day, index), duration, length)
             rides.append(
                 Ride(
                     day,
@@ -432,33 +369,6 @@ def _received_ms(time: int) -> int:
 
 def _late_upload(day: int) -> int:
     return 2 + day % 6
-
-
-def _speeds(
-    roll: random.Random, duration: int, distance: int
-) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
-    """Speed over a ride as a line through points: times since its start (s), speeds there (m/s), metres driven by then."""
-    times, speeds = [0], [0.0]
-
-    def go_to(seconds: int, speed: float) -> None:
-        times.append(times[-1] + seconds)
-        speeds.append(speed)
-
-    while times[-1] < duration - 150:
-        go_to(roll.randrange(25, 70), roll.uniform(0.7, 1.7))
-        if roll.random() < 0.15 and times[-1] < duration - 450:
-            # A traffic light, or now and then an errand: too short to be a parking for anyone's trip detection.
-            pause = roll.randrange(110, 260) if roll.random() < 0.2 else roll.randrange(10, 80)
-            go_to(12, 0.0)
-            go_to(pause, 0.0)
-    rest = duration - times[-1]
-    go_to(rest // 2, 1.0)
-    go_to(rest - rest // 2, 0.0)
-    driven = [0.0]
-    for (t0, t1), (v0, v1) in zip(pairwise(times), pairwise(speeds), strict=True):
-        driven.append(driven[-1] + (v0 + v1) / 2 * (t1 - t0))
-    scale = distance / driven[-1]
-    return tuple(times), tuple(speed * scale for speed in speeds), tuple(metres * scale for metres in driven)
 
 
 class Fleet(Sequence[Vehicle]):
