@@ -37,22 +37,15 @@ class Pki:
         """Files of the certificate called ``name``: ``server``, ``client``, ``unregistered``, ``stranger``, or a client's."""
         return Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
 
-    def fingerprint(self, name: str) -> str:
-        """SHA-256 of the certificate called ``name``, hexadecimal."""
-        import hashlib
-        import ssl
-
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.pair(name).cert.read_text())).hexdigest()
-
     def ensure(self, *clients: str) -> None:
-        """Make what is missing; what is there stays, so that a restart keeps everybody's certificates."""
+        """Make what is missing; what is there stays, so that a restart or one more client keeps everybody's certificates."""
         wanted = ("server", "stranger", "unregistered", *clients)
-        if self.ca.exists() and all(self.pair(name).cert.exists() and self.pair(name).key.exists() for name in wanted):
-            return
-        _make(self, wanted)
+        missing = [name for name in wanted if not all(map(Path.exists, (self.pair(name).cert, self.pair(name).key)))]
+        if missing or not self.ca.exists():
+            _make(self, missing)
 
 
-def _make(pki: Pki, names: tuple[str, ...]) -> None:
+def _make(pki: Pki, names: list[str]) -> None:
     # Slow to import, and needed once per state folder only.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -106,15 +99,23 @@ def _make(pki: Pki, names: tuple[str, ...]) -> None:
         path.touch(mode=0o600)
         path.write_bytes(data)
 
+    def load(pair: Pair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101  (we wrote it)
+        return x509.load_pem_x509_certificate(pair.cert.read_bytes()), key
+
+    def save(pair: Pair, made: tuple[x509.Certificate, ec.EllipticCurvePrivateKey]) -> None:
+        pem = made[1].private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        for path, data in ((pair.key, pem), (pair.cert, made[0].public_bytes(serialization.Encoding.PEM))):
+            path.touch(mode=0o600)
+            path.write_bytes(data)
+
     pki.folder.mkdir(parents=True, exist_ok=True)
-    authority = certificate("fleetlake sandbox authority", None)
-    stranger = certificate("stranger authority", None)
+    root = pki.pair("ca")
+    if not root.cert.exists():
+        save(root, certificate("fleetlake sandbox authority", None))
     for common in names:
-        issuer = stranger if common == "stranger" else authority
-        cert, key = certificate(common, issuer, server=common == "server")
-        pair = pki.pair(common)
-        write(pair.cert, cert.public_bytes(serialization.Encoding.PEM))
-        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        write(pair.key, pem)
-    # Last: its presence says that the folder is whole.
-    write(pki.ca, authority[0].public_bytes(serialization.Encoding.PEM))
+        issuer = certificate("stranger authority", None) if common == "stranger" else load(root)
+        save(pki.pair(common), certificate(common, issuer, server=common == "server"))

@@ -155,6 +155,8 @@ def test_certificates_stay_when_a_sandbox_restarts(tmp_path: Path) -> None:
     pki = Pki(tmp_path / "pki")
     pki.ensure("client")
     before = {path.name: path.read_bytes() for path in pki.folder.iterdir()}
-    Pki(tmp_path / "pki").ensure("client")
-    assert {path.name: path.read_bytes() for path in pki.folder.iterdir()} == before
+    Pki(tmp_path / "pki").ensure("client", "one_more")
+    after = {path.name: path.read_bytes() for path in pki.folder.iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {"one_more.pem", "one_more.key"}
     assert {"ca.pem", "server.pem", "server.key", "client.pem", "client.key", "stranger.pem", "stranger.key"} <= set(before)
