@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,12 +27,14 @@ class Read:
         key: its place in the raw store.
         stream: continue by revision instead of reading the window.
         cursor: where a stream starts, ``None`` = at the start of the window.
+        since: from when on nothing is left out once a stream has come to its end: its first window's start.
     """
 
     feed: Feed
     key: ReadKey
     stream: bool = False
     cursor: str | None = None
+    since: dt.datetime | None = None
 
     @property
     def scope(self) -> str:
@@ -42,6 +45,14 @@ class Read:
     def window(self) -> Window | None:
         """The window asked for; ``None`` for snapshots."""
         return self.key.window
+
+    @property
+    def proves(self) -> Window | None:
+        """What is known to be whole when the last page is there: the window, and for streams all since they began."""
+        window = self.key.window
+        if window is not None and self.since is not None and self.since < window.start:
+            return Window(self.since, window.end)
+        return window
 
 
 @dataclass

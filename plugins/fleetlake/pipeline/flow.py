@@ -83,7 +83,7 @@ class Pipeline:
         """
         self._load_feed(run, self._feed(entity_feed), [FLEET], Summary())
         scopes = self._vehicles(run)
-        if self._may_skip(run):
+        if feeds and self._may_skip(run):
             todo: set[str] = set()
             for table in {table for name in feeds for table in self._feed(name).datasets}:
                 if self._contracts[table].scope_column is None:
@@ -275,7 +275,7 @@ class Pipeline:
         """
         stream = feed.kind is Kind.REVISION and run.mode == "stream"
         windows = self._windows(run, feed, stream=stream)
-        cursors = self.warehouse.cursors(self._account.name, feed.datasets[0], scopes) if stream else dict[str, str]()
+        cursors = self.warehouse.cursors(self._account.name, feed.datasets[0], scopes) if stream else {}
         generation = 1
         while True:
             keys = [self._key(feed, scope, window, run.read_name(generation)) for scope in scopes for window in windows]
@@ -284,7 +284,11 @@ class Pipeline:
             if todo or not keys:
                 break
             generation += 1
-        return [Read(feed=feed, key=key, stream=stream, cursor=cursors.get(key.scope)) for key in todo]
+        reads = []
+        for key in todo:
+            revision, since = cursors.get(key.scope, (None, run.window.start))
+            reads.append(Read(feed=feed, key=key, stream=stream, cursor=revision, since=since if stream else None))
+        return reads
 
     def _windows(self, run: Run, feed: Feed, *, stream: bool) -> list[Window | None]:
         if feed.kind is Kind.SNAPSHOT:

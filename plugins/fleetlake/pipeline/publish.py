@@ -109,11 +109,12 @@ class Publisher:
             tx.record_load(record.with_change(change))
             tx.record_reads([self._read_record(run, feed, batch, item) for item in batch.reads])
             tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
+            tx.resolve_older(item.read.key.folder for item in batch.whole)
             tx.record_quarantine(quarantine)
             tx.record_coverage(self._coverage(run, batch))
             for item in batch.reads:
                 if item.read.stream and item.is_complete and item.cursor:
-                    tx.advance_cursor(run.account.name, contract.table, item.read.scope, item.cursor, run.window.start)
+                    tx.advance_cursor(run.account.name, contract.table, item.read.scope, item.cursor, item.read.since)
         summary.add(
             contract.table,
             read=batch.rows_read,
@@ -279,7 +280,7 @@ class Publisher:
         rows = _rows_by_scope(batch)
         intervals = []
         for item in batch.reads:
-            window = item.read.window or run.window
+            window = item.read.proves or run.window
             if contract.feed != item.read.feed.name:
                 continue  # another feed is the one that proves this dataset complete
             last = item.pages[-1] if item.pages else None

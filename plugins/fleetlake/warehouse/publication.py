@@ -223,6 +223,20 @@ class Publication:
             ],
         )
 
+    def resolve_older(self, folders: Iterable[str]) -> None:
+        """Close entries of ``ops.quarantine`` from older readings of what some whole reads have now brought anew.
+
+        Args:
+            folders: folders of those reads in the raw store; their parent names feed, window and scope.
+        """
+        by_parent = {folder.rpartition("/")[0]: folder for folder in folders}
+        self._connection.execute(
+            "UPDATE ops.quarantine SET resolved_at = now() WHERE resolved_at IS NULL AND dataset = %s"
+            " AND regexp_replace(raw_page, '/[^/]+/[^/]+$', '') = ANY(%s)"
+            " AND regexp_replace(raw_page, '/[^/]+$', '') <> ALL(%s)",
+            [self._contract.table, list(by_parent), list(by_parent.values())],
+        )
+
     def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
         """Record what is known about completeness; ``supersede`` replaces even proofs."""
         ledger.record(self._connection, intervals, supersede=supersede)

@@ -1,0 +1,116 @@
+"""Bad rows are set aside with reason and raw row, good ones published; severity decides whether a batch is held."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import yaml
+from fleetlake.canonical import Digest
+from fleetlake.errors import BatchHeld, IncompleteAnswer
+from fleetlake.window import Window
+
+DAY = "2026-11-20"
+
+
+@pytest.fixture
+def strict(place, tmp_path):
+    """The same place with a contract that is changed: what was good before may be bad now."""
+
+    def change(table, edit):
+        include = tmp_path / "include"
+        shutil.copytree(place.settings.include, include, dirs_exist_ok=True)
+        path = include / "contracts" / f"{table.replace('.', '/')}.yaml"
+        data = yaml.safe_load(path.read_text())
+        edit({item["name"]: item for item in data["schema"][0]["properties"]}, data["schema"][0])
+        path.write_text(yaml.safe_dump(data))
+        place.settings = replace(place.settings, include=include)
+        return place
+
+    return change
+
+
+def load_trips(place):
+    return place.load("powunity", place.run("powunity", DAY), ["trips"], "devices")
+
+
+def test_failing_rows_are_set_aside_and_the_rest_is_published(strict):
+    place = strict("powunity.trip", lambda columns, _: columns["distance_m"]["logicalTypeOptions"].update(maximum=8000))
+    load_trips(place)
+    truth = place.digests("powunity.trip", Window.day(DAY))[0]
+    (published,) = place.sql("SELECT count(*), max(distance_m) FROM powunity.trip")
+    rows = place.sql("SELECT check_name, column_name, reason, raw_row, raw_page, raw_index, row_key FROM ops.quarantine")
+    assert 0 < len(rows) < truth.rows
+    assert (published[0], published[1] <= 8000) == (truth.rows - len(rows), True)
+    check, column, reason, raw_row, page, index, key = rows[0]
+    raw_row = raw_row if isinstance(raw_row, dict) else json.loads(raw_row)
+    assert (check, column) == ("range", "distance_m")
+    assert "8000" in reason
+    assert raw_row["distance"] > 8000
+    body = json.loads(place.pipeline("powunity")._raw.body(page))
+    assert body[index] == raw_row
+    assert str(raw_row["deviceId"]) in key
+
+
+def test_row_that_passes_again_is_taken_and_its_entry_resolved(strict, place):
+    include = place.settings.include
+    strict("powunity.trip", lambda columns, _: columns["distance_m"]["logicalTypeOptions"].update(maximum=8000))
+    load_trips(place)
+    place.settings = replace(place.settings, include=include)
+    place.load("powunity", place.run("powunity", DAY, force=True), ["trips"], "devices")
+    assert place.sql("SELECT count(*) FROM ops.quarantine WHERE resolved_at IS NULL") == [(0,)]
+    place.assert_true("powunity.trip", Window.day(DAY))
+
+
+def test_row_in_quarantine_does_not_mark_its_published_form_deleted(strict, place):
+    load_trips(place)
+    strict("powunity.trip", lambda columns, _: columns["distance_m"]["logicalTypeOptions"].update(maximum=8000))
+    place.load("powunity", place.run("powunity", DAY, force=True), ["trips"], "devices")
+    assert place.sql("SELECT count(*) FROM powunity.trip WHERE deleted_at IS NOT NULL") == [(0,)]
+
+
+def test_critical_check_holds_the_batch_and_the_run_is_not_certified(strict):
+    def edit(columns, _):
+        columns["distance_m"]["logicalTypeOptions"].update(maximum=8000)
+        columns["distance_m"]["quality"] = [
+            {"type": "custom", "engine": "greatExpectations", "name": "x", "severity": "critical"}
+        ]
+
+    place = strict("powunity.trip", edit)
+    with pytest.raises(BatchHeld, match=r"powunity.trip.*ops.quality_result"):
+        load_trips(place)
+    assert place.sql("SELECT count(*) FROM powunity.trip") == [(0,)]
+    assert place.sql("SELECT DISTINCT state FROM ops.load WHERE dataset = 'powunity.trip'") == [("held",)]
+    assert place.sql("SELECT DISTINCT state FROM ops.coverage WHERE dataset = 'powunity.trip'") == [("failed",)]
+    with place.pipeline("powunity") as pipeline, pytest.raises(IncompleteAnswer, match="4 of 4 not complete"):
+        pipeline.certify(place.run("powunity", DAY), datasets=["powunity.trip"])
+
+
+def test_warning_changes_nothing_but_is_told(strict):
+    def edit(columns, _):
+        columns["distance_m"]["logicalTypeOptions"].update(maximum=8000)
+        columns["distance_m"]["quality"] = [
+            {"type": "custom", "engine": "greatExpectations", "name": "x", "severity": "warning"}
+        ]
+
+    place = strict("powunity.trip", edit)
+    load_trips(place)
+    place.assert_true("powunity.trip", Window.day(DAY))
+    assert place.sql("SELECT check_name, column_name FROM ops.quality_result WHERE NOT success") == [("range", "distance_m")]
+
+
+def test_untypable_field_sets_the_rows_aside(strict):
+    def edit(columns, _):
+        source = next(item for item in columns["distance_m"]["customProperties"] if item["property"] == "source")
+        source["value"] = "deviceName"  # text where a number is promised
+
+    place = strict("powunity.trip", lambda columns, schema: (edit(columns, schema), schema["quality"].clear()))
+    load_trips(place)
+    truth = place.digests("powunity.trip", Window.day(DAY))[0]
+    rows = place.sql("SELECT stage, reason FROM ops.quarantine")
+    assert len(rows) == truth.rows
+    assert {stage for stage, _ in rows} == {"type"}
+    assert "deviceName" in rows[0][1]
+    assert Digest.of([]).rows == place.sql("SELECT count(*) FROM powunity.trip")[0][0]
