@@ -188,7 +188,7 @@ def replay() -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = do_OPTIONS = answer
+        do_GET = do_POST = do_PUT = do_OPTIONS = answer  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
             pass
