@@ -76,6 +76,9 @@ def airflow_env(settings: Settings, keys: Keys, *, database_url: str, warehouse_
         "FLEETLAKE_WAREHOUSE_URL": warehouse_url,
         "FLEETLAKE_LAKE_URL": settings.lake_url,
         "FLEETLAKE_RAW_URL": settings.raw_url,
+        # Several tasks share two cores: a thread per core in each of them only costs.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
         # Everything the stack talks to is on this machine: a proxy of the user's must not get in between.
         "NO_PROXY": _no_proxy(env),
         "no_proxy": _no_proxy(env),

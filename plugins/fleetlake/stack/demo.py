@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import time
@@ -14,12 +15,13 @@ from typing import Any
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from fleetlake.errors import StoreUnavailable
+from fleetlake.errors import FleetlakeError, StoreUnavailable
 from fleetlake.stack.airflow_api import AirflowApi
 from fleetlake.stack.airflow_env import DAGS
 from fleetlake.stack.database import connect
 from fleetlake.stack.keys import write_private
 from fleetlake.stack.local import LocalStack
+from fleetlake.stack.processes import stoppable
 from fleetlake.stack.report import Report
 
 DAYS = 3
@@ -77,16 +79,16 @@ def run_demo(stack: LocalStack, *, port: int) -> Report:
     today = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     kept = stack.home / "demo.json"
     days = Days.of(kept, today.date())
-    try:
-        stack.up(port=port, as_of=today)
-        loading = _Loading(stack, days)
-        loading.run()
-        report = Report.of(stack, days.first, days.last)
-        report.require_complete()
-        days.keep(kept)
-    finally:
-        stack.progress.say("stopping the stack")
-        stack.down()
+    with stoppable():
+        try:
+            stack.up(port=port, as_of=today)
+            _Loading(stack, days).run()
+            report = Report.of(stack, days.first, days.last)
+            report.require_complete()
+            days.keep(kept)
+        finally:
+            with stack.progress.step("stopped"):
+                stack.down()
     return report
 
 
@@ -129,9 +131,10 @@ class _Loading:
                 self._api.set_paused(dag, False)
             self._watch(dags, wanted)
         finally:
-            # Paused: the data stays as it is until somebody wants more. The server may be gone already.
-            for dag in unpaused:
-                self._api.set_paused(dag, True)
+            # Paused again: the data stays as it is until somebody wants more.
+            with contextlib.suppress(FleetlakeError):  # the server may be gone, and then another error is on its way
+                for dag in unpaused:
+                    self._api.set_paused(dag, True)
 
     def _find_dags(self) -> list[str]:
         """Ids of all DAGs, once every DAG file is read."""
@@ -189,8 +192,7 @@ class _Loading:
                     )
                 self._stack.require_running()
                 time.sleep(1.0)
-        failed = [run for run in wanted if states[run] == "failed"]
-        if failed:
+        if failed := [run for run in wanted if states[run] == "failed"]:
             raise self._failure(failed)
 
     def _rows(self) -> int:
@@ -204,7 +206,7 @@ class _Loading:
         for task in tasks:
             index = f" map_index={task['map_index']}" if task["map_index"] >= 0 else ""
             lines.append(f"{task['dag_id']}.{task['task_id']}{index} of {task['dag_run_id']}:")
-            lines.append("\n".join(self._stack.task_log(task).splitlines()[-8:]))
+            lines.append(self._stack.task_failure(task))
         return StoreUnavailable(
             f"{_names(failed)} failed.\n" + "\n".join(lines),
             where=str(self._stack.home / "logs" / "tasks"),

@@ -27,12 +27,13 @@ from fleetlake.stack.connections import sandbox_connections
 from fleetlake.stack.database import connect
 from fleetlake.stack.keys import Keys, write_private
 from fleetlake.stack.prepare import migrate_warehouse
-from fleetlake.stack.processes import Processes
+from fleetlake.stack.processes import Processes, stoppable
 from fleetlake.stack.progress import Progress
 
 DEFAULT_PORT = 8080
 _HEALTHY_S = 120.0
 _SANDBOX_S = 30.0
+_PRELOAD = {"PYTHONPATH": str(Path(__file__).parent / "preload")}
 
 
 @dataclass
@@ -74,7 +75,7 @@ class LocalStack:
             self._stop()  # what a crash left behind
             port = _usable(port)
             try:
-                with self.progress.waiting("starting the stack"):
+                with stoppable(), self.progress.waiting("starting the stack"):
                     self._start(port, sandbox=sandbox, as_of=as_of)
             except BaseException:
                 self._stop()
@@ -98,7 +99,7 @@ class LocalStack:
                 future.result()
         with self.progress.step(f"Airflow: {', '.join(parts.AIRFLOW)}"):
             for name, command in parts.airflow_commands(port).items():
-                self.processes.start(name, command, env)
+                self.processes.start(name, command, env | (_PRELOAD if name == "scheduler" else {}))
             self._wait(_HEALTHY_S, lambda: not self._problems(deep=True), "healthy", list(parts.AIRFLOW))
         with self.progress.step("pools and connections"):
             api = self.api()
@@ -248,8 +249,8 @@ class LocalStack:
         if missing := self._problems(deep=False):
             raise self._failure(missing[0], f"{missing[0]} has ended")
 
-    def task_log(self, task: Mapping[str, Any]) -> str:
-        """The newest log of a task instance (as the API describes it), empty when there is none."""
+    def task_failure(self, task: Mapping[str, Any]) -> str:
+        """The error in the newest log of a task instance (as the API describes it), and which file that is."""
         folder = (
             self.home
             / "logs"
@@ -261,7 +262,7 @@ class LocalStack:
         if task["map_index"] >= 0:
             folder /= f"map_index={task['map_index']}"
         logs = sorted(folder.glob("attempt=*.log"), key=lambda path: path.stat().st_mtime)
-        return f"{logs[-1]}\n{logs[-1].read_text(errors='replace')}" if logs else ""
+        return f"{logs[-1]}\n{_error_in(logs[-1])}" if logs else "(no log)"
 
     # Stopping
 
@@ -322,3 +323,13 @@ def _has_table(url: str, table: str) -> bool:
     with connect(url) as connection:
         row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone()
     return bool(row and row[0])
+
+
+def _error_in(log: Path) -> str:
+    """The last exception of a task's log, else its last lines."""
+    lines = log.read_text(errors="replace").splitlines()
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, AttributeError):
+            if details := json.loads(line).get("error_detail"):
+                return f"{details[0]['exc_type']}: {details[0]['exc_value']}"
+    return "\n".join(lines[-5:])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -121,3 +122,18 @@ def _signal(processes: Iterable[psutil.Process], how: Literal["terminate", "kill
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             getattr(process, how)()
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGHUP end this process like Ctrl-C does: by an exception, so that it can clean up."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
