@@ -12,7 +12,9 @@ looks only at the results. Pages need no network: they carry their style and hav
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
+import html
 import json
 import logging
 import os
@@ -74,7 +76,7 @@ def store_result(
         docs_dir: folder of the Data Docs.
         dataset: table of the batch.
         account: its account.
-        window: its window, ``None`` for snapshots.
+        window: its window; without one the page stands under today's date.
         load_id: id of the batch.
         description: what a row is.
         rows: rows of the batch.
@@ -85,7 +87,7 @@ def store_result(
         results: results with the number of evaluated and of unexpected values in the whole batch.
     """
     now = dt.datetime.now(dt.UTC)
-    day = _label(window)
+    day = _label(window) if window else f"{now:%Y-%m-%d}"
     details = [_detail(*result) for result in results]
     passed = sum(item["success"] for item in details)
     data = {
@@ -93,7 +95,7 @@ def store_result(
         "dataset": dataset,
         "account": account,
         "day": day,
-        "order": (window.start if window else now).isoformat(),
+        "order": window.start.isoformat() if window else day,
         "load_id": load_id,
         "description": description,
         "checked_at": now.isoformat(timespec="seconds"),
@@ -143,7 +145,7 @@ def build_docs(docs_dir: Path) -> Path:
         if not page.is_file() or page.stat().st_mtime < max(item.written, newest_template):
             _write(page, _render_page(item))
     index = docs_dir / "index.html"
-    _write(index, _index_environment().get_template("index.j2").render(items=kept, docs_dir=docs_dir))
+    _write(index, _index_environment().get_template("index.j2").render(items=kept))
     return index
 
 
@@ -204,12 +206,30 @@ def _render_page(item: _Stored) -> str:
     from great_expectations.core.expectation_validation_result import expectationSuiteValidationResultSchema
 
     renderer, view = _renderers()
-    result = expectationSuiteValidationResultSchema.load(item.data["result"])
+    result = expectationSuiteValidationResultSchema.load(_escaped(item.data["result"]))
     document = renderer.render(result).to_json_dict()
     depth = "../" * (item.name.count("/") + 1)
     # The overview is ours (see the template): Great Expectations' own speaks of its files.
     document["sections"] = document["sections"][1:]
     return str(view.render(document, template="result.j2", item=item.data, home=f"{depth}index.html"))
+
+
+def _escaped(result: dict[str, Any]) -> dict[str, Any]:
+    """The result with values of the data made safe for HTML: Great Expectations writes samples of them as they are."""
+
+    def safe(value: Any) -> Any:
+        if isinstance(value, str):
+            return html.escape(value, quote=False)
+        if isinstance(value, dict):
+            return {key: safe(item) for key, item in value.items()}
+        return [safe(item) for item in value] if isinstance(value, list) else value
+
+    copied = copy.deepcopy(result)
+    for detail in copied["results"]:
+        kwargs = detail["expectation_config"]["kwargs"]
+        kwargs |= {key: safe(kwargs[key]) for key in ("value_set",) if key in kwargs}
+        detail |= {"result": safe(detail["result"]), "exception_info": safe(detail["exception_info"])}
+    return copied
 
 
 @cache
@@ -232,9 +252,7 @@ def _index_environment() -> Environment:
     return Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
 
 
-def _label(window: Window | None) -> str:
-    if window is None:
-        return "latest"
+def _label(window: Window) -> str:
     last = (window.end - dt.timedelta(microseconds=1)).date()
     if window == Window.day(window.start):
         return f"{window.start:%Y-%m-%d}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,14 +21,44 @@ DTYPES: Mapping[str, tuple[str, ...]] = {
     "jsonb": ("str",),
 }
 
-NOT_FINITE = "not_finite"
-"""Extra column of a frame: name of the first column of the row whose number is NaN or infinite, else null."""
+NOT_FINITE = "(not finite)"
+"""Extra column: name of the first column of the row whose number is NaN or infinite, else null."""
+
+
+def unknown(name: str) -> str:
+    """Extra column of a column with a reference: its values that do not exist in the other table, else null."""
+    return f"{name} (unknown)"
+
+
+def with_findings(batch: pa.Table, unknown_values: Mapping[str, Set[Any]]) -> pa.Table:
+    """The batch with ``NOT_FINITE`` and ``unknown`` columns, which Great Expectations wants to see empty.
+
+    Null and NaN are one value in a pandas float column, so NaN is found here. Unknown references are found here because
+    Great Expectations copies a set of values some eighty times, and the set can have thousands.
+
+    Args:
+        batch: the batch.
+        unknown_values: by column, those of its values that the other table does not have.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pa.chunked_array([pa.nulls(batch.num_rows, pa.string())])
+    for name, column in reversed(list(zip(batch.column_names, batch.columns, strict=True))):
+        if pa.types.is_floating(column.type):
+            bad = pc.fill_null(pc.invert(pc.is_finite(column)), False)
+            if pc.any(bad).as_py():
+                found = pc.if_else(bad, pa.scalar(name), found)
+    batch = batch.append_column(NOT_FINITE, found)
+    for name, values in unknown_values.items():
+        column = batch.column(name)
+        wrong = pc.is_in(column, value_set=pa.array(list(values), column.type))
+        batch = batch.append_column(unknown(name), pc.if_else(wrong, column, pa.scalar(None, column.type)))
+    return batch
 
 
 def to_frame(batch: pa.Table, columns: Sequence[str], first_row: int = 0) -> pd.DataFrame:
-    """A frame of those ``columns`` that the batch has, plus ``NOT_FINITE`` about all its columns.
-
-    Null and NaN are one value in a pandas float column. They are told apart by ``NOT_FINITE``, which is null for null.
+    """A frame of those ``columns`` that the batch has.
 
     Args:
         batch: rows in contract types; other types are kept as they come, for the type check to find.
@@ -37,10 +67,7 @@ def to_frame(batch: pa.Table, columns: Sequence[str], first_row: int = 0) -> pd.
     """
     import pandas as pd
 
-    taken = [name for name in columns if name in batch.column_names]
-    series = {name: _series(batch.column(name)) for name in taken}
-    series[NOT_FINITE] = _series(_not_finite(batch))
-    frame = pd.DataFrame(series)
+    frame = pd.DataFrame({name: _series(batch.column(name)) for name in columns if name in batch.column_names})
     frame.index = pd.RangeIndex(first_row, first_row + batch.num_rows)
     return frame
 
@@ -57,16 +84,3 @@ def _series(column: pa.ChunkedArray) -> pd.Series:
         mapping |= {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
     series: pd.Series = column.to_pandas(types_mapper=mapping.get)
     return series
-
-
-def _not_finite(batch: pa.Table) -> pa.ChunkedArray:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    found = pa.chunked_array([pa.nulls(batch.num_rows, pa.string())])
-    for name, column in reversed(list(zip(batch.column_names, batch.columns, strict=True))):
-        if pa.types.is_floating(column.type):
-            bad = pc.fill_null(pc.invert(pc.is_finite(column)), False)
-            if pc.any(bad).as_py():
-                found = pc.if_else(bad, pa.scalar(name), found)
-    return found

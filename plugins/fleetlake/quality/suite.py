@@ -15,8 +15,8 @@ check              expectation                                                  
 ``row_count_min``  at least so many rows                                                       the check's
 =================  ==========================================================================  ==========================
 
-What changes from batch to batch (unknown references, how new the newest row must be) is a suite parameter, so a suite is built
-once per process and contract.
+How new the newest row must be changes from batch to batch: it is a suite parameter, so a suite is built once per process
+and contract.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from fleetlake.contracts import SEVERITIES, Column, Contract
 from fleetlake.errors import ConfigError, ContractError
 from fleetlake.quality.engine import load
-from fleetlake.quality.frame import DTYPES, NOT_FINITE
+from fleetlake.quality.frame import DTYPES, NOT_FINITE, unknown
 from fleetlake.window import utc
 
 if TYPE_CHECKING:
@@ -60,14 +60,6 @@ def build_suite(contract: Contract) -> ExpectationSuite:
     import great_expectations as gx
 
     return gx.ExpectationSuite(contract.table, expectations=list(_expectations(contract)))
-
-
-def unknown_parameter(column: str) -> str:
-    """Suite parameter that holds the column's values which do not exist in the table it refers to.
-
-    Not the values that do: there are thousands of them, and Great Expectations copies its parameters many times.
-    """
-    return f"unknown_{column}"
 
 
 def _expectations(contract: Contract) -> Iterator[Expectation]:
@@ -149,9 +141,8 @@ def _column_expectations(column: Column, where: str) -> Iterator[Expectation]:
     if column.references is not None:
         if column.references.count(".") != 2:
             raise ContractError(f"reference to {column.references!r}", where=where, remedy="write schema.table.column")
-        yield gxe.ExpectColumnValuesToNotBeInSet(
-            column=name,
-            value_set={"$PARAMETER": unknown_parameter(name)},
+        yield gxe.ExpectColumnValuesToBeNull(
+            column=unknown(name),
             **_about("references", name, severity, f"{name} is known in {column.references}.", column),
         )
 

@@ -11,31 +11,25 @@ A check that could not be evaluated counts as failed and holds the batch: nothin
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetlake.contracts import Column, Contract
-from fleetlake.errors import ConfigError
-from fleetlake.quality import engine
 from fleetlake.quality.docs import store_result
-from fleetlake.quality.frame import to_frame
-from fleetlake.quality.suite import BATCH_CHECKS, NEWEST, build_suite, identity, limit_text, severity_of, unknown_parameter
+from fleetlake.quality.judge import Outcome, in_words, judge
 from fleetlake.window import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from great_expectations.core import ExpectationValidationResult
-    from great_expectations.expectations.expectation import Expectation
-
-SLICE_ROWS = 50_000
-"""Rows that are turned into a pandas frame at once: bounds the memory of an audit."""
 
 SHOWN = 20
 """Rows shown in Data Docs."""
+
+LONGEST = 120
+"""Characters of a text value that a reason repeats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +58,8 @@ class CheckResult:
     Attributes:
         check, column, severity: which check.
         success: Great Expectations' judgement; for ``max_rejected_pct`` ours.
-        evaluated: values looked at; nulls are looked at by ``required`` only.
+        evaluated: values looked at; nulls are looked at by ``required`` and ``references`` only. Checks of the whole batch:
+            its rows.
         unexpected: values that fail.
         unexpected_pct: of ``evaluated``, 0 to 100.
         observed: what was seen, for checks that look at the batch as a whole, or why the check could not be evaluated.
@@ -101,36 +96,6 @@ class Verdict:
     reason: str
 
 
-@dataclass
-class _Outcome:
-    """One expectation's results, summed over slices."""
-
-    check: str
-    column: str | None
-    severity: str
-    success: bool = True
-    evaluated: int = 0
-    unexpected: int = 0
-    observed: str | None = None
-    broken: str | None = None
-    rows: list[int] = field(default_factory=list)
-    shown: ExpectationValidationResult | None = None
-
-    def add(self, result: ExpectationValidationResult) -> None:
-        """Add the result of a slice; keep the first failing one for Data Docs."""
-        values = result.result or {}
-        self.evaluated += values.get("element_count", 0) - values.get("missing_count", 0)
-        self.unexpected += values.get("unexpected_count", 0)
-        self.rows += values.get("unexpected_index_list") or ()
-        if self.observed is None and values.get("observed_value") is not None:
-            self.observed = str(values["observed_value"])
-        if not result.success and not values:
-            self.broken = _exception(result.exception_info)
-        if self.shown is None or (self.success and not result.success):
-            self.shown = result
-        self.success = self.success and bool(result.success)
-
-
 def audit(
     contract: Contract,
     batch: pa.Table,
@@ -157,10 +122,10 @@ def audit(
         ContractError: the contract's checks contradict its types.
         ConfigError: known values of a reference are missing.
     """
-    outcomes = _judge(contract, batch, _parameters(contract, batch, window, known_values))
+    outcomes = judge(contract, batch, window, known_values)
     rejected = sorted(_rejected(contract, batch, outcomes), key=lambda item: item.row_index)
     bad_rows = sorted({item.row_index for item in rejected})
-    results = [_check_result(contract, outcome) for outcome in outcomes]
+    results = [_check_result(contract, outcome, batch.num_rows) for outcome in outcomes]
     results += _share_results(contract, batch.num_rows, len(bad_rows))
     reasons = [_hold_reason(result, outcome) for result, outcome in _failed(results, outcomes)]
     verdict = Verdict(
@@ -188,65 +153,7 @@ def audit(
     return verdict
 
 
-def _judge(contract: Contract, batch: pa.Table, parameters: Mapping[str, Any]) -> list[_Outcome]:
-    expectations = [
-        item for item in build_suite(contract).expectations if identity(item)[0] != "freshness" or NEWEST in parameters
-    ]
-    outcomes = {identity(item): _Outcome(*identity(item), severity_of(item)) for item in expectations}
-    for part, columns, rows, first_row in _frames(contract, batch, expectations):
-        frame = to_frame(rows, columns, first_row)
-        for expectation, result in engine.validate(contract.table, part, frame, parameters):
-            outcomes[identity(expectation)].add(result)
-    return list(outcomes.values())
-
-
-def _frames(
-    contract: Contract, batch: pa.Table, expectations: list[Expectation]
-) -> Iterator[tuple[list[Expectation], list[str], pa.Table, int]]:
-    """What to judge on which columns and rows: no more of them than needed.
-
-    Of a large batch the few columns that batch checks need are judged whole, the others slice by slice.
-    """
-    types = [item for item in expectations if identity(item)[0] == "type"]
-    whole = [item for item in expectations if identity(item)[0] in BATCH_CHECKS]
-    single = [item for item in expectations if identity(item)[0] not in ("type", *BATCH_CHECKS)]
-    yield types, [column.name for column in contract.columns], batch.slice(0, 0), 0
-    keys = [column.name for column in contract.columns if column.is_key or column.name == contract.time_column]
-    subjects = {identity(item)[1] for item in single}
-    checked = [column.name for column in contract.columns if column.name in subjects]
-    if batch.num_rows <= SLICE_ROWS:
-        yield whole + single, sorted({*keys, *checked}), batch, 0
-        return
-    yield whole, keys, batch, 0
-    for first in range(0, batch.num_rows, SLICE_ROWS):
-        yield single, checked, batch.slice(first, SLICE_ROWS), first
-
-
-def _parameters(
-    contract: Contract, batch: pa.Table, window: Window | None, known_values: Mapping[str, Set[Any]]
-) -> dict[str, Any]:
-    parameters: dict[str, Any] = {}
-    for column in contract.columns:
-        if column.references is None:
-            continue
-        if column.name not in known_values:
-            raise ConfigError(
-                f"no known values for {column.name}, which refers to {column.references}",
-                where=f"audit of {contract.table}",
-                remedy="give the set of existing values, empty if there are none",
-            )
-        if column.name in batch.column_names:
-            values = set(batch.column(column.name).unique().to_pylist())
-            parameters[unknown_parameter(column.name)] = sorted(values - known_values[column.name] - {None})
-    limit = next((check.limit for check in contract.checks if check.name == "freshness"), None)
-    ends = [end for end in (window.end if window else None, _newest(batch, "fetched_at")) if end is not None]
-    if limit is not None and ends and contract.time_column and _newest(batch, contract.time_column) is not None:
-        # Nothing can be newer than the moment of reading: a window that lies ahead of it is not stale.
-        parameters[NEWEST] = min(ends) - dt.timedelta(seconds=limit)
-    return parameters
-
-
-def _rejected(contract: Contract, batch: pa.Table, outcomes: list[_Outcome]) -> Iterator[Rejected]:
+def _rejected(contract: Contract, batch: pa.Table, outcomes: list[Outcome]) -> Iterator[Rejected]:
     at_fault: set[int] = set()
     # Duplicates come last: of rows with one key the last one that is good in itself is kept.
     for outcome in sorted(outcomes, key=lambda item: item.check == "primary_key"):
@@ -299,11 +206,9 @@ def _reason(contract: Contract, batch: pa.Table, row: int, check: str, name: str
 
 def _value(batch: pa.Table, name: str, row: int) -> str:
     value = batch.column(name)[row].as_py()
-    if isinstance(value, dt.datetime):
-        return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, str):
-        return repr(value if len(value) <= 120 else value[:120] + "…")
-    return str(value)
+        return repr(value if len(value) <= LONGEST else value[:LONGEST] + "…")
+    return in_words(value)
 
 
 def _first_not_finite(batch: pa.Table, row: int) -> str | None:
@@ -314,7 +219,7 @@ def _first_not_finite(batch: pa.Table, row: int) -> str | None:
     return None
 
 
-def _check_result(contract: Contract, outcome: _Outcome) -> CheckResult:
+def _check_result(contract: Contract, outcome: Outcome, rows: int) -> CheckResult:
     column: Column | None = contract.column(outcome.column) if outcome.column else None
     limits = {check.name: f"{check.limit:g}" for check in contract.checks}
     limit = limits.get(outcome.check) or (limit_text(column, outcome.check) if column else None)
@@ -323,7 +228,7 @@ def _check_result(contract: Contract, outcome: _Outcome) -> CheckResult:
         column=outcome.column,
         severity=outcome.severity,
         success=outcome.success,
-        evaluated=outcome.evaluated,
+        evaluated=rows if outcome.check in ("type", "freshness", "row_count_min") else outcome.evaluated,
         unexpected=outcome.unexpected,
         unexpected_pct=_pct(outcome.unexpected, outcome.evaluated),
         observed=outcome.broken or outcome.observed,
@@ -349,7 +254,7 @@ def _share_results(contract: Contract, rows: int, bad: int) -> list[CheckResult]
     ]
 
 
-def _failed(results: list[CheckResult], outcomes: list[_Outcome]) -> Iterator[tuple[CheckResult, _Outcome | None]]:
+def _failed(results: list[CheckResult], outcomes: list[Outcome]) -> Iterator[tuple[CheckResult, Outcome | None]]:
     """Results that hold the batch."""
     for position, result in enumerate(results):
         outcome = outcomes[position] if position < len(outcomes) else None
@@ -361,7 +266,7 @@ def _failed(results: list[CheckResult], outcomes: list[_Outcome]) -> Iterator[tu
             yield result, outcome
 
 
-def _hold_reason(result: CheckResult, outcome: _Outcome | None) -> str:
+def _hold_reason(result: CheckResult, outcome: Outcome | None) -> str:
     name = f"{result.column} {result.check}" if result.column else result.check
     if outcome is not None and outcome.broken:
         return f"{name} could not be checked: {outcome.broken}"
@@ -373,17 +278,6 @@ def _hold_reason(result: CheckResult, outcome: _Outcome | None) -> str:
     return f"{name}: {result.observed}{limit} ({result.severity})"
 
 
-def _exception(info: Any) -> str:
-    """The message of the first exception in a result's ``exception_info``, which has two shapes."""
-    if isinstance(info, Mapping):
-        if info.get("exception_message"):
-            return str(info["exception_message"])
-        for item in info.values():
-            if isinstance(item, Mapping) and item.get("exception_message"):
-                return str(item["exception_message"])
-    return "unknown error"
-
-
 def _without(batch: pa.Table, rows: list[int]) -> pa.Table:
     import numpy as np
 
@@ -392,16 +286,6 @@ def _without(batch: pa.Table, rows: list[int]) -> pa.Table:
     keep = np.ones(batch.num_rows, dtype=bool)
     keep[rows] = False
     return batch.filter(keep)
-
-
-def _newest(batch: pa.Table, name: str) -> dt.datetime | None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if name not in batch.column_names or not pa.types.is_timestamp(batch.column(name).type):
-        return None
-    newest: dt.datetime | None = pc.max(batch.column(name)).as_py()
-    return newest if newest is not None and newest.tzinfo is not None else None
 
 
 def _first(batch: pa.Table, name: str) -> str | None:
