@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fleetlake.contracts import Column, Contract
 from fleetlake.quality.docs import store_result
 from fleetlake.quality.judge import Outcome, in_words, judge
+from fleetlake.quality.suite import limit_text
 from fleetlake.window import Window
 
 if TYPE_CHECKING:
