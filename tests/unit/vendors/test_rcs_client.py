@@ -220,7 +220,7 @@ def test_a_failed_task_tells_the_vendors_words(rcs: Open, sandbox: Running) -> N
     assert status == JobStatus(JobState.FAILED, "INTERNAL the report could not be built")
 
 
-@pytest.mark.parametrize("fault", ["500", "drop", "drop_answer", "slow:seconds=1.5", "html_page", "429"])
+@pytest.mark.parametrize("fault", ["500", "drop", "drop_answer", "slow:seconds=1", "html_page", "429"])
 def test_one_post_is_sent_whatever_its_outcome(fault: str, rcs: Open, sandbox: Running, logged: Logged) -> None:
     client = rcs(timeout_s=0.5)
     with sandbox.faults(fault), pytest.raises((VendorUnavailable, RateLimited)):
@@ -245,11 +245,10 @@ def test_the_severity_filter_is_a_setting(rcs: Open, sandbox: Running, car: str,
 @pytest.mark.parametrize(
     "fault",
     [
-        "429:count=2",
         "429:count=1,retry_after=0",
-        "500:count=2",
+        "500:count=1",
         "503:count=1",
-        "drop:count=2",
+        "drop:count=1",
         "drop_answer:count=1",
         "drop_body:count=1",
         "html_page:count=1",
@@ -263,7 +262,7 @@ def test_a_passing_fault_is_survived(fault: str, rcs: Open, sandbox: Running) ->
         assert client.vehicles().body == whole
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "drop", "drop_body", "html_page:status=403", "slow:seconds=2"])
+@pytest.mark.parametrize("fault", ["429", "500", "drop", "drop_body", "html_page:status=403", "slow:seconds=1"])
 def test_a_lasting_fault_is_retriable(fault: str, rcs: Open, sandbox: Running) -> None:
     with sandbox.faults(fault), pytest.raises((VendorUnavailable, RateLimited)):
         rcs(max_attempts=2, timeout_s=0.3).vehicles()
