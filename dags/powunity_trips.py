@@ -17,6 +17,4 @@ for account in accounts_of("powunity"):
     with DAG(**day_dag("powunity_trips", account, doc=__doc__, tags=["trips"])):
         plan = PlanOperator(task_id="plan_devices", entity_feed=DEVICES, feeds=FEEDS)
         load = LoadOperator.partial(task_id="load_devices", feeds=FEEDS).expand(scopes=plan.output)
-        load >> CertifyOperator(
-            task_id="certify_trips", entity_feed=DEVICES, datasets=TABLES, outlets=assets(account, TABLES)
-        )
+        load >> CertifyOperator(task_id="certify_trips", datasets=TABLES, outlets=assets(account, TABLES))

@@ -27,7 +27,5 @@ for account in accounts_of("rcs"):
         vehicles = PlanOperator(task_id="load_vehicles", entity_feed=VEHICLES, feeds=[])
         overview = RcsHealthReportOperator(task_id="fetch_overview", details=DETAILS)
         reports = LoadOperator.partial(task_id="load_reports", feeds=[DETAILS]).expand(scopes=overview.output)
-        certify = CertifyOperator(
-            task_id="certify_reports", entity_feed=VEHICLES, datasets=TABLES, outlets=assets(account, TABLES)
-        )
+        certify = CertifyOperator(task_id="certify_reports", datasets=TABLES, outlets=assets(account, TABLES))
         vehicles >> overview >> reports >> certify

@@ -17,6 +17,4 @@ for account in accounts_of("rcs"):
     with DAG(**day_dag("rcs_telemetry", account, doc=__doc__, tags=["telemetry"])):
         plan = PlanOperator(task_id="plan_vehicles", entity_feed=VEHICLES, feeds=FEEDS)
         load = LoadOperator.partial(task_id="load_telemetry", feeds=FEEDS).expand(scopes=plan.output)
-        load >> CertifyOperator(
-            task_id="certify_telemetry", entity_feed=VEHICLES, datasets=TABLES, outlets=assets(account, TABLES)
-        )
+        load >> CertifyOperator(task_id="certify_telemetry", datasets=TABLES, outlets=assets(account, TABLES))

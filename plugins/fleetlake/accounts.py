@@ -99,5 +99,8 @@ def _account(entry: Any, where: str, vendors: set[str]) -> Account:
         if kind == "int" and key in entry and (type(entry[key]) is not int or entry[key] < (key != "look_back_days")):
             raise ConfigError(f"{key} is {entry[key]!r}", where=where, remedy="write a whole number of at least 1")
     vendor = str(entry["vendor"])
-    values = {"conn_id": f"{vendor}_default", **{k: str(v) if known[k] == "str" else v for k, v in entry.items()}}
+    values: dict[str, Any] = {
+        "conn_id": f"{vendor}_default",
+        **{k: str(v) if known[k] == "str" else v for k, v in entry.items()},
+    }
     return Account(is_first=vendor not in vendors, **values)

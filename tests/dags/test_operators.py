@@ -171,7 +171,7 @@ def test_a_chunk_is_named_by_its_first_and_last_vehicle(scopes, name):
 
 def certify(outlets=()):
     return CertifyOperator(
-        task_id="certify", account="main", entity_feed="vehicles", datasets=["rcs.telemetry"], outlets=list(outlets)
+        task_id="certify", account="main", datasets=["rcs.telemetry"], outlets=list(outlets)
     )
 
 

@@ -89,14 +89,12 @@ class CertifyOperator(FleetOperator):
     It runs also when there was nothing to load, and asks no vendor, so it takes no slot of the account's pool.
 
     Args:
-        entity_feed: snapshot feed that lists the vehicles.
         datasets: tables to judge.
     """
 
     def __init__(
         self,
         *,
-        entity_feed: str,
         datasets: Sequence[str],
         trigger_rule: str = "none_failed",
         execution_timeout: timedelta | None = timedelta(minutes=30),
@@ -105,7 +103,6 @@ class CertifyOperator(FleetOperator):
         # Said here, because the DAG's default_args would win over a default of the signature.
         kwargs.setdefault("pool", "default_pool")
         super().__init__(trigger_rule=trigger_rule, execution_timeout=execution_timeout, **kwargs)
-        self.entity_feed = entity_feed
         self.datasets = list(datasets)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -116,7 +113,7 @@ class CertifyOperator(FleetOperator):
         """
         with self.pipeline(context) as (pipeline, run):
             try:
-                result = pipeline.certify(run, datasets=self.datasets, entity_feed=self.entity_feed)
+                result = pipeline.certify(run, datasets=self.datasets)
             except IncompleteAnswer as error:
                 raise AirflowFailException(str(error)) from error
         self._announce(context, run)
