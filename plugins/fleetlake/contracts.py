@@ -38,7 +38,7 @@ from fleetlake.reading import Kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from open_data_contract_standard.model import SchemaObject, SchemaProperty
+    from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
 
 TYPES: Mapping[str, str] = {
     # physical type in PostgreSQL -> logical type in ODCS that fits it
@@ -145,6 +145,8 @@ class Contract:
         merge: ``replace`` or ``coalesce``.
         ignored: vendor fields left out on purpose.
         checks: checks on the batch.
+        grain: what makes a row.
+        limitations: what a reader must know before trusting it.
         path: the file it was read from.
     """
 
@@ -160,6 +162,8 @@ class Contract:
     merge: str = "replace"
     ignored: frozenset[str] = frozenset()
     checks: tuple[TableCheck, ...] = ()
+    grain: str | None = None
+    limitations: str | None = None
     path: Path | None = field(default=None, compare=False)
 
     @property
@@ -281,10 +285,10 @@ def _read(path: Path, _mtime: int) -> Contract:
         ) from None
     if not document.schema_ or len(document.schema_) != 1:
         raise ContractError("a contract describes exactly one table", where=str(path), remedy="one entry under `schema`")
-    return _contract(path, document.version, document.schema_[0])
+    return _contract(path, document, document.schema_[0])
 
 
-def _contract(path: Path, version: str | None, schema: SchemaObject) -> Contract:
+def _contract(path: Path, document: OpenDataContractStandard, schema: SchemaObject) -> Contract:
     vendor = path.parent.name
     where = str(path)
     if schema.name != path.stem:
@@ -308,12 +312,12 @@ def _contract(path: Path, version: str | None, schema: SchemaObject) -> Contract
             raise ContractError(f"{key} {custom[key]!r} is no column", where=where, remedy=_near(custom[key], names))
     if not any(column.is_key for column in columns):
         raise ContractError("no primary key", where=where, remedy="mark the key columns with `primaryKey: true`")
-    if not version or not schema.description:
+    if not document.version or not schema.description:
         raise ContractError("version and the table's description are required", where=where)
     return Contract(
         vendor=vendor,
         name=schema.name,
-        version=version,
+        version=document.version,
         description=" ".join(schema.description.split()),
         feed=str(custom["feed"]),
         kind=Kind(_one_of(custom["kind"], [kind.value for kind in Kind], "kind", where)),
@@ -323,6 +327,8 @@ def _contract(path: Path, version: str | None, schema: SchemaObject) -> Contract
         merge=_one_of(custom.get("merge", "replace"), ["replace", "coalesce"], "merge", where),
         ignored=frozenset(custom.get("ignored", ())),
         checks=tuple(_table_check(check, where) for check in schema.quality or ()),
+        grain=schema.dataGranularityDescription,
+        limitations=document.description.limitations if document.description else None,
         path=path,
     )
 
