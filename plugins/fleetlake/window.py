@@ -34,7 +34,9 @@ def utc(value: dt.datetime | dt.date | str) -> dt.datetime:
         return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
     if value.tzinfo is None:
         raise ConfigError(f"{value.isoformat()} has no time zone", remedy="give an aware datetime in UTC")
-    return value.astimezone(dt.UTC)
+    moment = value.astimezone(dt.UTC)
+    # A plain datetime, whatever was given: Airflow's own kind (pendulum) loses its zone in arithmetic.
+    return dt.datetime.combine(moment.date(), moment.time(), dt.UTC)
 
 
 @dataclass(frozen=True, order=True)

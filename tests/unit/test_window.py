@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 
+import pendulum
 import pytest
 from fleetlake.errors import ConfigError, NoWindow
 from fleetlake.window import DAY, Window, utc, window_for
@@ -76,3 +77,11 @@ def test_half_a_window_is_refused():
 def test_run_without_window_says_how_to_give_one(context):
     with pytest.raises(NoWindow, match="partition key"):
         window_for(context)
+
+
+def test_airflows_own_datetimes_keep_their_zone() -> None:
+    """``partition_date`` is a pendulum datetime, which becomes naive when a duration is taken from it."""
+    window = Window(pendulum.datetime(2026, 3, 1, tz="Europe/Berlin"), pendulum.datetime(2026, 3, 2, tz="UTC"))
+    assert type(window.start) is type(window.end) is dt.datetime
+    assert window.start == dt.datetime(2026, 2, 28, 23, tzinfo=dt.UTC)
+    assert window.widen(before=DAY).start == dt.datetime(2026, 2, 27, 23, tzinfo=dt.UTC)
