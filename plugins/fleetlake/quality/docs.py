@@ -27,7 +27,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fleetlake.errors import StoreUnavailable
 from fleetlake.quality import engine
+from fleetlake.quality.suite import column_types_expectation
 from fleetlake.window import Window
 
 if TYPE_CHECKING:
@@ -85,6 +87,9 @@ def store_result(
         held: why the batch is held, empty if it is not.
         warnings: failed checks of severity ``warning``.
         results: results with the number of evaluated and of unexpected values in the whole batch.
+
+    Raises:
+        StoreUnavailable: the folder cannot be written.
     """
     now = dt.datetime.now(dt.UTC)
     day = _label(window) if window else f"{now:%Y-%m-%d}"
@@ -134,6 +139,9 @@ def build_docs(docs_dir: Path) -> Path:
 
     Returns:
         Path of ``index.html``.
+
+    Raises:
+        StoreUnavailable: the folder cannot be written.
     """
     kept, surplus = _retain(list(_stored(docs_dir)))
     for item in surplus:
@@ -235,6 +243,7 @@ def _escaped(result: dict[str, Any]) -> dict[str, Any]:
 @cache
 def _renderers() -> tuple[Any, Any]:
     engine.load()
+    column_types_expectation()
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
     from great_expectations.render.view.view import DefaultJinjaPageView
 
@@ -268,7 +277,12 @@ def _file_name(text: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cannot write Data Docs: {error.strerror}", where=str(path), remedy="check space and rights of the folder"
+        ) from error

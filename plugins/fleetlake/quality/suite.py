@@ -65,7 +65,7 @@ def build_suite(contract: Contract) -> ExpectationSuite:
 def _expectations(contract: Contract) -> Iterator[Expectation]:
     import great_expectations.expectations.core as gxe
 
-    yield _column_types()(
+    yield column_types_expectation()(
         types={column.name: column.type for column in contract.columns},
         **_about("type", None, "critical", "Every column of the contract is there, with its type."),
     )
@@ -224,8 +224,11 @@ def _enum(column: Column, where: str) -> list[Any]:
 
 
 @cache
-def _column_types() -> Callable[..., Expectation]:
-    """One expectation for the types of all columns: one per column would double the time of an audit."""
+def column_types_expectation() -> Callable[..., Expectation]:
+    """One expectation for the types of all columns: one per column would double the time of an audit.
+
+    Calling this also makes it known to Great Expectations, which must know it to render a result.
+    """
     from great_expectations.expectations.expectation import BatchExpectation
 
     words = {dtype: kind for kind, dtypes in DTYPES.items() for dtype in dtypes if kind != "jsonb"}

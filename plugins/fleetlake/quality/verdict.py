@@ -122,6 +122,7 @@ def audit(
     Raises:
         ContractError: the contract's checks contradict its types.
         ConfigError: known values of a reference are missing.
+        StoreUnavailable: ``docs_dir`` cannot be written.
     """
     outcomes = judge(contract, batch, window, known_values)
     rejected = sorted(_rejected(contract, batch, outcomes), key=lambda item: item.row_index)

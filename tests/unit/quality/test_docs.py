@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 from fleetlake.contracts import Column
+from fleetlake.errors import StoreUnavailable
 from fleetlake.quality import build_docs, docs
 from fleetlake.window import Window
 
@@ -141,6 +144,12 @@ def test_damaged_result_is_left_out_and_told(store: Any, caplog: pytest.LogCaptu
     assert "2026-11-19~x.json is damaged" in caplog.text
 
 
+def test_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreUnavailable, match="cannot write Data Docs"):
+        build_docs(tmp_path / "file")
+
+
 def test_no_result_yet_gives_a_page_that_says_so(tmp_path: Path) -> None:
     assert "No batch has been checked yet" in build_docs(tmp_path / "new").read_text()
 
@@ -161,6 +170,13 @@ def test_result_stays_small_whatever_the_batch(make_contract: Any, make_batch: A
         if item["expectation_config"]["meta"]["check"] == "range"
     )
     assert speed["result"]["unexpected_count"] == rows
+
+
+def test_pages_can_be_built_by_a_process_that_audited_nothing(store: Any) -> None:
+    folder = store([1.0], ["a"])
+    code = f"from fleetlake.quality import build_docs; from pathlib import Path; build_docs(Path({str(folder)!r}))"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert len(pages(folder)) == 1
 
 
 def _store_many(folder: str, worker: int, template: dict[str, Any]) -> None:
