@@ -93,7 +93,7 @@ def store_result(
     """
     now = dt.datetime.now(dt.UTC)
     day = _label(window) if window else f"{now:%Y-%m-%d}"
-    details = [_detail(*result) for result in results]
+    details = [_detail(*result, rows) for result in results]
     passed = sum(item["success"] for item in details)
     data = {
         "title": f"{dataset} · {account} · {day}",
@@ -157,17 +157,22 @@ def build_docs(docs_dir: Path) -> Path:
     return index
 
 
-def _detail(result: ExpectationValidationResult, evaluated: int, unexpected: int) -> dict[str, Any]:
+def _detail(result: ExpectationValidationResult, evaluated: int, unexpected: int, rows: int) -> dict[str, Any]:
     """A result as JSON, with the counts of the whole batch and without lists that grow with it."""
     for key in ("unexpected_list", "unexpected_index_list", "unexpected_index_query", "partial_unexpected_index_list"):
         result.result.pop(key, None)
     detail: dict[str, Any] = result.to_json_dict()
     values = detail["result"]
     if "unexpected_count" in values:
-        values["element_count"] = evaluated + values.get("missing_count", 0)
-        values["unexpected_count"] = unexpected
-        share = 100 * unexpected / evaluated if evaluated else 0.0
-        values |= {"unexpected_percent": share, "unexpected_percent_total": share, "unexpected_percent_nonmissing": share}
+        values |= {
+            "element_count": rows,
+            "missing_count": rows - evaluated,
+            "missing_percent": _pct(rows - evaluated, rows),
+            "unexpected_count": unexpected,
+            "unexpected_percent": _pct(unexpected, rows),
+            "unexpected_percent_total": _pct(unexpected, rows),
+            "unexpected_percent_nonmissing": _pct(unexpected, evaluated),
+        }
     if not detail["success"] and not values:
         # The traceback of a check that broke is for the log; the page says what broke.
         infos = detail["exception_info"]
@@ -259,6 +264,10 @@ def _index_environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
+
+
+def _pct(part: int, whole: int) -> float:
+    return 100 * part / whole if whole else 0.0
 
 
 def _label(window: Window) -> str:

@@ -54,7 +54,7 @@ def test_page_tells_what_batch_it_is_about_and_why_rows_were_set_aside(store: An
     assert "powunity.trip · north · 2026-11-20 rejected" in text
     assert "speed_kmh is 412.5 km/h; allowed: 0 to 250 km/h" in text
     assert "speed_kmh is 0 to 250 km/h. (error)" in text
-    assert "1 unexpected values found" in text
+    assert "1 unexpected values found. ≈33.33% of 3 total rows." in text
     assert "load-7" in text
     assert "One row per trip." in text
 
