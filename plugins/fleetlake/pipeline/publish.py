@@ -147,6 +147,7 @@ class Publisher:
             known_values=known,
             load_id=batch.load_id,
             docs_dir=self._docs,
+            account=run.account.name,
         )
 
     def _typing_rejects(self, run: Run, batch: Batch) -> list[QuarantineRecord]:

@@ -69,7 +69,6 @@ def airflow_env(settings: Settings, keys: Keys, *, database_url: str, warehouse_
     )
     return env | {
         "AIRFLOW_HOME": str(airflow_home),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}",
         "HOME": env.get("HOME", str(settings.home)),
         "FLEETLAKE_HOME": str(settings.home),
         "FLEETLAKE_INCLUDE": str(settings.include),
@@ -86,8 +85,9 @@ def airflow_env(settings: Settings, keys: Keys, *, database_url: str, warehouse_
 
 
 def inherited() -> dict[str, str]:
-    """Our own environment, but for what would slow every start down."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    """Our own environment, with our commands on the path, but for what would slow every start down."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return env | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"}
 
 
 def _no_proxy(env: Mapping[str, str]) -> str:

@@ -240,6 +240,13 @@ class LocalStack:
         """SQLAlchemy URL of the warehouse."""
         return self.settings.warehouse_url or embedded.url(self._postgres, "warehouse")
 
+    def environment(self) -> dict[str, str]:
+        """Environment for an ``airflow`` command against this stack."""
+        database_url, warehouse_url = self.start_postgres()
+        return airflow_env(
+            self.settings, Keys.of(self.home), database_url=database_url, warehouse_url=warehouse_url, port=self.port
+        )
+
     def require_running(self) -> None:
         """Check that no part has died.
 
