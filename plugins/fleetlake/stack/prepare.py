@@ -80,11 +80,8 @@ def migrate_warehouse(settings: Settings, url: str) -> None:
     """Create or extend the warehouse's tables from the contracts."""
     from fleetlake.warehouse import Warehouse
 
-    warehouse = Warehouse(url)
-    try:
-        warehouse.migrate(list(load_contracts(settings.include).values()))
-    finally:
-        warehouse.close()
+    with Warehouse(url) as warehouse:
+        warehouse.migrate(load_contracts(settings.include), settings.include)
 
 
 def _airflow(command: tuple[str, ...], env: Mapping[str, str]) -> str:

@@ -50,14 +50,15 @@ QUERIES = (
     ),
     (
         "Which trouble codes are confirmed, and in which vehicles?",
-        "SELECT t.dtc_code, t.description, count(DISTINCT t.vehicle_id) AS vehicles, max(t.report_time) AS last_seen "
+        "SELECT t.dtc_code, coalesce(t.description, t.failure_type) AS meaning, count(DISTINCT t.vehicle_id) AS vehicles, max(t.report_time) AS last_seen "
         "FROM rcs.trouble t WHERE t.is_confirmed GROUP BY 1, 2 ORDER BY vehicles DESC, 1 LIMIT 5",
     ),
     (
-        "Which vehicles drove fastest, and how late did their records arrive?",
-        "SELECT v.registration_plate AS plate, v.model, round(max(t.speed_kmh)::numeric) AS top_kmh, "
-        "max(t.received_time - t.event_time) AS longest_delay FROM rcs.telemetry t JOIN rcs.vehicle v USING (account, vehicle_id) "
-        "GROUP BY 1, 2 ORDER BY top_kmh DESC NULLS LAST LIMIT 5",
+        "Which vehicles were busiest, and how fast did they go?",
+        "SELECT v.model, v.registration_plate AS plate, count(*) AS records, round(max(t.speed_kmh)::numeric) AS top_kmh, "
+        "round((max(t.odometer_m) - min(t.odometer_m))::numeric / 1000) AS km "
+        "FROM rcs.telemetry t JOIN rcs.vehicle v USING (account, vehicle_id) "
+        "GROUP BY v.vehicle_id, 1, 2 ORDER BY records DESC LIMIT 5",
     ),
 )
 """Three questions to begin with: title and SQL."""
