@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
 from fleetlake.accounts import load_accounts
 
 from tests.e2e.living import YESTERDAY
 
 DAYS = 14
+pytestmark = pytest.mark.timeout(1500)
 
 
 def test_fourteen_days_of_telemetry_beside_the_schedule(living):

@@ -7,8 +7,11 @@ import os
 import signal
 
 import psutil
+import pytest
 
 from tests.e2e.living import YESTERDAY, until
+
+pytestmark = pytest.mark.timeout(900)
 
 
 def posts(living, day):
