@@ -326,6 +326,11 @@ def _usable(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
+    return _usable(0)
+
+
 def _has_table(url: str, table: str) -> bool:
     with connect(url) as connection:
         row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone()
