@@ -115,13 +115,16 @@ class AirflowApi:
     ) -> dict[str, Any]:
         for attempt in (1, 2):
             if login and "Authorization" not in self._session.headers:
-                token = self._send("POST", "/auth/token", None, self._login).json()["access_token"]
-                self._session.headers["Authorization"] = f"Bearer {token}"
+                answer = self._checked("POST", "/auth/token", self._send("POST", "/auth/token", None, self._login))
+                self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
             response = self._send(method, path, params, body)
             if response.status_code == 401 and login and attempt == 1:
                 del self._session.headers["Authorization"]  # the token has expired
                 continue
             break
+        return self._checked(method, path, response)
+
+    def _checked(self, method: str, path: str, response: requests.Response) -> dict[str, Any]:
         if response.status_code >= 400:
             raise ConfigError(
                 f"Airflow answered {response.status_code} to {method} {path}: {response.text[:500]}", where=self.base_url
