@@ -34,6 +34,7 @@ lint: .venv/dev ## style, types, layers, generated pages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/fleetlake dictionary --check
 
 backfill: .venv/runtime ## DAG=rcs_telemetry FROM=2026-11-01 TO=2026-11-14: dry run, then create (the stack must be up)
 	@$(BIN)/fleetlake backfill "$(DAG)" --from "$(FROM)" --to "$(TO)"

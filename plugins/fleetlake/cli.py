@@ -121,7 +121,7 @@ def dictionary(
     check: Annotated[bool, typer.Option(help="Change nothing; exit status 1 when the page is stale.")] = False,
 ) -> None:
     """Write the data dictionary, docs/data-dictionary.md, from the contracts."""
-    from fleetlake import dictionary as pages
+    import fleetlake.dictionary as pages
 
     settings = Settings.from_env()
     contracts = load_contracts(settings.include)
