@@ -16,6 +16,9 @@ HEAD_BYTES = 8192
 """First read of a page: enough for the metadata line of nearly all pages."""
 
 
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
+
 class Files(Protocol):
     """What the raw store needs of a file system. Paths are relative, with ``/``."""
 
@@ -64,10 +67,10 @@ def open_files(url: str) -> Files:
 
 
 @contextlib.contextmanager
-def _reported(path: object) -> Iterator[None]:
+def _reported(path: object, *passing: type[OSError]) -> Iterator[None]:
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError):
+    except passing:
         raise
     except OSError as error:
         raise StoreUnavailable(
@@ -113,15 +116,15 @@ class LocalFiles:
 
     def read(self, path: str, limit: int | None = None) -> bytes:
         """See ``Files``."""
-        with _reported(self.root / path), (self.root / path).open("rb") as file:
+        with _reported(self.root / path, *_ABSENT), (self.root / path).open("rb") as file:
             return file.read(-1 if limit is None else limit)
 
     def names(self, folder: str) -> list[str]:
         """See ``Files``."""
         try:
-            with _reported(self.root / folder):
+            with _reported(self.root / folder, *_ABSENT):
                 return sorted(name for name in os.listdir(self.root / folder) if not name.startswith("."))  # noqa: PTH208
-        except (FileNotFoundError, NotADirectoryError):
+        except _ABSENT:
             return []
 
     def _draft(self, target: Path, data: bytes) -> Path:
@@ -186,16 +189,16 @@ class ObjectFiles:
 
     def read(self, path: str, limit: int | None = None) -> bytes:
         """See ``Files``."""
-        with _reported(path):
+        with _reported(path, *_ABSENT):
             data: bytes = self.filesystem.cat_file(self._path(path), start=None if limit is None else 0, end=limit)
             return data
 
     def names(self, folder: str) -> list[str]:
         """See ``Files``."""
         try:
-            with _reported(folder):
+            with _reported(folder, *_ABSENT):
                 entries = self.filesystem.ls(self._path(folder), detail=False, refresh=True)
-        except (FileNotFoundError, NotADirectoryError):
+        except _ABSENT:
             return []
         return sorted(
             name for entry in entries if (name := entry.rstrip("/").rsplit("/", 1)[-1]) and not name.startswith(".")

@@ -6,6 +6,7 @@ import datetime as dt
 import io
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -294,14 +295,18 @@ class Publication:
         self._execute(sql.SQL("ANALYZE {}").format(_PRESENT))
 
     def _copy(self, target: sql.Identifier, table: pa.Table) -> None:
-        # Arrow's CSV quotes every text and no null: PostgreSQL tells an empty text from null by the quotes.
-        options = pa_csv.WriteOptions(include_header=False)
         command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(target, column_list(table.column_names))
-        with self._connection.cursor() as cursor, cursor.copy(command) as copy:
-            for start in range(0, table.num_rows, _COPY_ROWS):
-                buffer = io.BytesIO()
-                pa_csv.write_csv(table.slice(start, _COPY_ROWS), buffer, options)
-                copy.write(buffer.getbuffer())
+        starts = range(0, table.num_rows, _COPY_ROWS)
+        with (
+            ThreadPoolExecutor(1) as pool,
+            self._connection.cursor() as cursor,
+            cursor.copy(command) as copy,
+        ):
+            # While PostgreSQL takes one part, Arrow writes the next.
+            coming = pool.submit(_as_csv, table.slice(0, _COPY_ROWS))
+            for start in starts:
+                part, coming = coming, pool.submit(_as_csv, table.slice(start + _COPY_ROWS, _COPY_ROWS))
+                copy.write(part.result())
 
     def _same_key(self, other: str) -> sql.Composed:
         return sql.SQL(" AND ").join(
@@ -345,13 +350,10 @@ class Publication:
 
     def _insert_statement(self) -> sql.Composed:
         names = column_list([column.name for column in self._contract.all_columns])
-        # Sorted by the key, neighbouring rows land on the same pages of the index.
         return sql.SQL(
             "INSERT INTO {table} ({names}) SELECT {names} FROM {stage} s"
-            " WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same_key}) ORDER BY {key}"
-        ).format(
-            table=self._table, names=names, stage=_STAGE, same_key=self._same_key("s"), key=column_list(self._contract.key)
-        )
+            " WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same_key})"
+        ).format(table=self._table, names=names, stage=_STAGE, same_key=self._same_key("s"))
 
     def _write(self, table: str, key: list[str], rows: list[dict[str, Any]], condition: str | None = None) -> None:
         if not rows:
@@ -372,6 +374,13 @@ class Publication:
 
     def _execute(self, statement: sql.Composed, values: list[Any] | None = None) -> psycopg.Cursor[Any]:
         return self._connection.execute(statement, values)
+
+
+def _as_csv(table: pa.Table) -> memoryview:
+    """Rows as CSV. Arrow quotes every text and no null, and PostgreSQL tells an empty text from null by the quotes."""
+    buffer = io.BytesIO()
+    pa_csv.write_csv(table, buffer, pa_csv.WriteOptions(include_header=False))
+    return buffer.getbuffer()
 
 
 def _needed(column: str | None, what: str, contract: Contract) -> str:

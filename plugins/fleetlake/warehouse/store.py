@@ -148,7 +148,7 @@ class Warehouse:
             values += [window.start, window.end]
         if conditions:
             query += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions)
-        with self._connection() as connection, connection.cursor("fleetlake_rows") as cursor:
+        with self._connection() as connection, connection.cursor("fleetlake_rows", binary=True) as cursor:
             cursor.itersize = _FETCH_ROWS
             cursor.execute(query, values)
             for row in cursor:
