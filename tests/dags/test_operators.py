@@ -170,9 +170,7 @@ def test_a_chunk_is_named_by_its_first_and_last_vehicle(scopes, name):
 
 
 def certify(outlets=()):
-    return CertifyOperator(
-        task_id="certify", account="main", datasets=["rcs.telemetry"], outlets=list(outlets)
-    )
+    return CertifyOperator(task_id="certify", account="main", datasets=["rcs.telemetry"], outlets=list(outlets))
 
 
 def test_an_incomplete_day_fails_at_once_and_says_what_to_do(pipeline):
