@@ -31,7 +31,7 @@ def parse(url: str) -> sa.URL:
     """
     try:
         parsed = sa.make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         # The text may hold a password: it is not repeated.
         raise ConfigError(
             "the warehouse URL cannot be read", where=_SETTING, remedy="write postgresql+psycopg://user@host/database"

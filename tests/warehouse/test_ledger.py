@@ -1,0 +1,255 @@
+"""Coverage, loads, reads, cursors, quality and quarantine in the database."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fleetlake.contracts import Contract
+from fleetlake.coverage import Interval, State, merge, overlay
+from fleetlake.warehouse import Change, CheckRecord, LoadRecord, QuarantineRecord, ReadRecord, Warehouse
+from fleetlake.window import Window
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .samples import contract, hours, publish, ride, table
+
+INCLUDE = Path(__file__).resolve().parents[2] / "include"
+DAY = Window(hours(0), hours(24))
+
+
+@pytest.fixture
+def dataset() -> str:
+    return f"sample.{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def of(warehouse: Warehouse) -> Contract:
+    made = contract(f"ride_{uuid.uuid4().hex[:8]}")
+    warehouse.migrate([made], INCLUDE)
+    return made
+
+
+def interval(dataset: str, scope: str, start: float, end: float, state: State = State.COMPLETE, **changes: Any) -> Interval:
+    fields: dict[str, Any] = {"proof": "terminal page: p", "rows": 1, "fetched_at": hours(99), "load_id": "L", **changes}
+    return Interval(
+        account="north", dataset=dataset, scope=scope, window=Window(hours(start), hours(end)), state=state, **fields
+    )
+
+
+def load(of: Contract, load_id: str, **changes: Any) -> LoadRecord:
+    fields: dict[str, Any] = {
+        "load_id": load_id, "account": "north", "dataset": of.table, "contract_version": "1.0.0", "feed": "rides",
+        "kind": "window", "lane": "scheduled", "dag_id": "dag", "run_id": "run-1", "partition": "2026-01-05", "window": DAY,
+        **changes,
+    }  # fmt: skip
+    return LoadRecord(**fields)
+
+
+def answer(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
+    return list(warehouse.query(query)[1])
+
+
+# --- coverage -----------------------------------------------------------------------------------------------------------
+
+entries = st.tuples(
+    st.sampled_from(["1", "2"]), st.integers(0, 11), st.integers(1, 12), st.sampled_from(State), st.sampled_from("ab")
+)
+
+
+@given(st.lists(st.lists(entries, max_size=4), max_size=5), st.booleans())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_ledger_is_what_the_interval_logic_says(
+    warehouse: Warehouse, calls: list[list[tuple[str, int, int, State, str]]], supersede: bool
+) -> None:
+    dataset = f"sample.{uuid.uuid4().hex[:8]}"
+    model: dict[str, list[Interval]] = {"1": [], "2": []}
+    for call in calls:
+        news = [
+            interval(dataset, scope, start, min(start + length, 12), state, proof=f"{kind}: x")
+            for scope, start, length, state, kind in call
+        ]
+        warehouse.record_coverage(news, supersede=supersede)
+        for new in news:
+            model[new.scope] = overlay(model[new.scope], new, supersede=supersede)
+    found = warehouse.covered("north", dataset, ["1", "2"], Window(hours(0), hours(12)))
+    assert found == {scope: merge(items) for scope, items in model.items()}
+
+
+def test_ten_thousand_vehicles_stay_ten_thousand_rows(warehouse: Warehouse, dataset: str) -> None:
+    scopes = [str(number) for number in range(10_000)]
+    started = time.monotonic()
+    for day in range(3):
+        warehouse.record_coverage(interval(dataset, scope, 24 * day, 24 * (day + 1)) for scope in scopes)
+    assert answer(warehouse, f"SELECT count(*) FROM ops.coverage WHERE dataset = '{dataset}'") == [(10_000,)]
+    assert warehouse.missing("north", dataset, scopes, Window(hours(0), hours(72))) == {}
+    assert time.monotonic() - started < 60
+
+
+def test_missing_names_scopes_that_were_never_asked_for(warehouse: Warehouse, dataset: str) -> None:
+    warehouse.record_coverage([interval(dataset, "1", 0, 24), interval(dataset, "2", 6, 12, State.FAILED)])
+    assert warehouse.missing("north", dataset, ["1", "2", "3"], DAY) == {"2": [DAY], "3": [DAY]}
+    assert warehouse.missing("south", dataset, ["1"], DAY) == {"1": [DAY]}
+    assert warehouse.missing("north", dataset, [], DAY) == {}
+
+
+def test_a_failure_after_a_proof_is_kept_as_an_attempt_until_the_next_proof(warehouse: Warehouse, dataset: str) -> None:
+    attempts = f"SELECT scope, state, proof FROM ops.coverage_attempt WHERE dataset = '{dataset}'"
+    warehouse.record_coverage([interval(dataset, "1", 0, 24)])
+    warehouse.record_coverage([interval(dataset, "1", 0, 24, State.FAILED, proof="error: 500")])
+    assert warehouse.missing("north", dataset, ["1"], DAY) == {}
+    assert answer(warehouse, attempts) == [("1", "failed", "error: 500")]
+    warehouse.record_coverage([interval(dataset, "1", 0, 24)])
+    assert answer(warehouse, attempts) == []
+
+
+def test_holes_and_status_views(warehouse: Warehouse, of: Contract) -> None:
+    with warehouse.publishing(of) as tx:
+        tx.stage(table(of, [ride("a", 1, 5), ride("b", 2, 30)]))
+        tx.record_load(load(of, f"{of.name}-1", fetched_to=hours(50)).with_change(tx.upsert(f"{of.name}-1")))
+        tx.record_coverage(
+            [
+                interval(of.table, "1", 0, 48),
+                interval(of.table, "2", 0, 24, State.EMPTY_CONFIRMED),
+                interval(of.table, "2", 24, 30),
+                interval(of.table, "2", 36, 48),
+                interval(of.table, "2", 30, 33, State.PREPARING, proof="job: t"),
+            ]
+        )
+    assert answer(warehouse, f"SELECT scope, state FROM ops.hole WHERE dataset = '{of.table}'") == [("2", "preparing")]
+    status = answer(
+        warehouse,
+        "SELECT rows, newest_event_time, complete_until, scopes, holes, loads, held_loads, quarantined, last_fetched_at"
+        f" FROM ops.dataset_status WHERE dataset = '{of.table}'",
+    )
+    assert status == [(2, hours(30), hours(30), 2, 1, 1, 0, 0, hours(50))]
+
+
+# --- loads, reads, cursors ------------------------------------------------------------------------------------------------
+
+
+def test_a_held_load_becomes_published_and_then_stays_as_it_is(warehouse: Warehouse, of: Contract) -> None:
+    load_id = f"{of.name}-held"
+    for record in (
+        load(of, load_id, state="held", reason="too few rows"),
+        load(of, load_id).with_change(Change(inserted=5)),
+        load(of, load_id).with_change(Change(unchanged=5)),
+    ):
+        with warehouse.publishing(of) as tx:
+            tx.record_load(record)
+    (found,) = warehouse.loads(dataset=of.table)
+    assert (found["state"], found["reason"], found["rows_inserted"]) == ("published", None, 5)
+    assert warehouse.loads(dataset=of.table, state="held") == []
+
+
+def test_a_partition_loaded_by_another_run_is_known(warehouse: Warehouse, of: Contract) -> None:
+    dag = f"dag_{of.name}"
+    with warehouse.publishing(of) as tx:
+        tx.record_load(load(of, f"{of.name}-1", dag_id=dag))
+    assert not warehouse.was_loaded_by_other(dag, "2026-01-05", "run-1")
+    assert warehouse.was_loaded_by_other(dag, "2026-01-05", "run-2")
+    assert not warehouse.was_loaded_by_other(dag, "2026-01-06", "run-2")
+    assert not warehouse.was_loaded_by_other(dag, None, "run-2")
+
+
+def test_a_read_counts_as_published_when_all_its_datasets_have_it_whole(warehouse: Warehouse, of: Contract) -> None:
+    def read(folder: str, dataset: str, *, is_complete: bool = True) -> ReadRecord:
+        return ReadRecord(
+            read=f"{of.name}/{folder}", dataset=dataset, account="north", feed="rides", scope="1", dag_id="d", run_id="r",
+            pages=2, bytes=10, is_complete=is_complete, load_id="L",
+        )  # fmt: skip
+
+    with warehouse.publishing(of) as tx:
+        tx.record_reads(
+            [read("both", "a.a"), read("both", "a.b"), read("one", "a.a"), read("part", "a.a", is_complete=False)]
+        )
+        tx.record_reads([read("both", "a.a", is_complete=False)])  # a complete read stays complete
+    folders = [f"{of.name}/{name}" for name in ("both", "one", "part", "never")]
+    assert warehouse.published_reads(folders, ["a.a", "a.b"]) == {folders[0]}
+    assert warehouse.published_reads(folders, ["a.a"]) == set(folders[:2])
+
+
+def test_a_cursor_never_moves_back(warehouse: Warehouse, of: Contract) -> None:
+    for revision in ("0a", "0b", "09", "0Z"):  # compared byte by byte: upper case comes before lower case
+        with warehouse.publishing(of) as tx:
+            tx.advance_cursor("north", of.table, "1", revision, hours(0))
+    assert warehouse.cursors("north", of.table, ["1", "2"]) == {"1": ("0b", hours(0))}
+
+
+# --- quality and quarantine -------------------------------------------------------------------------------------------------
+
+
+def finding(of: Contract, ident: str, index: int = 0, raw: str | None = '{"a": 1}') -> QuarantineRecord:
+    return QuarantineRecord(
+        id=f"{of.name}-{ident}", account="north", dataset=of.table, scope="1", stage="quality", check="range",
+        column="speed_kmh", reason="speed_kmh is 900 km/h", severity="error", raw=raw, page="page-0", index=index,
+        key="a", load_id="L", contract_version="1.0.0",
+    )  # fmt: skip
+
+
+def test_any_raw_row_can_be_set_aside(warehouse: Warehouse, of: Contract) -> None:
+    raws = ['{"a": 1}', "<html>", '{"a": NaN}', '"nul \\u0000"', "nul \x00", '"\\ud800"', "", None, '{"a": 1e999}']
+    with warehouse.publishing(of) as tx:
+        tx.record_quarantine([finding(of, str(number), number, raw) for number, raw in enumerate(raws)])
+    found = answer(warehouse, f"SELECT raw_row FROM ops.quarantine WHERE dataset = '{of.table}' ORDER BY raw_index")
+    assert [value for (value,) in found][:5] == [{"a": 1}, "<html>", '{"a": NaN}', '"nul \\u0000"', "nul \ufffd"]
+    assert len(found) == len(raws)
+
+
+def test_a_row_that_is_taken_later_is_resolved_and_one_that_fails_again_is_open(warehouse: Warehouse, of: Contract) -> None:
+    def is_open() -> list[tuple[Any, ...]]:
+        return answer(
+            warehouse,
+            f"SELECT raw_index FROM ops.quarantine WHERE dataset = '{of.table}' AND resolved_at IS NULL ORDER BY 1",
+        )
+
+    with warehouse.publishing(of) as tx:
+        tx.record_quarantine([finding(of, "0", 0), finding(of, "1", 1)])
+    publish(warehouse, of, [ride("a", raw_row=0)], "L2")
+    assert is_open() == [(1,)]
+    with warehouse.publishing(of) as tx:
+        tx.record_quarantine([finding(of, "0", 0)])
+    assert is_open() == [(0,), (1,)]
+
+
+def test_results_of_a_batch_checked_again_are_replaced(warehouse: Warehouse, of: Contract) -> None:
+    for success in (False, True):
+        with warehouse.publishing(of) as tx:
+            check = CheckRecord(check="range", column="speed_kmh", severity="error", success=success, rows_failed=1)
+            tx.record_quality(
+                f"{of.name}-1", "north", of.table, [check, CheckRecord(check="fresh", severity="warning", success=True)]
+            )
+    found = answer(
+        warehouse, f"SELECT check_name, column_name, success FROM ops.quality_result WHERE dataset = '{of.table}' ORDER BY 1"
+    )
+    assert found == [("fresh", "", True), ("range", "speed_kmh", True)]
+
+
+def test_an_error_within_a_publication_leaves_nothing(warehouse: Warehouse, of: Contract) -> None:
+    with pytest.raises(RuntimeError, match="stop"), warehouse.publishing(of) as tx:
+        tx.stage(table(of, [ride("a")]))
+        tx.record_load(load(of, f"{of.name}-1").with_change(tx.upsert(f"{of.name}-1")))
+        tx.record_coverage([interval(of.table, "1", 0, 24)])
+        raise RuntimeError("stop")
+    assert list(warehouse.rows(of)) == []
+    assert warehouse.loads(dataset=of.table) == []
+    assert warehouse.missing("north", of.table, ["1"], DAY) == {"1": [DAY]}
+
+
+def test_known_values_are_those_of_the_account(warehouse: Warehouse, of: Contract) -> None:
+    publish(warehouse, of, [ride("a", 1), ride("b", 2), ride("c", 3, account="south")], "L1")
+    reference = f"{of.table}.vehicle_id"
+    assert warehouse.known_values(reference, [1, 2, 3, 4], "north") == {1, 2}
+    assert warehouse.known_values(reference, [], "north") == set()
+
+
+def test_loaded_at_is_when_the_row_took_its_present_form(warehouse: Warehouse, of: Contract) -> None:
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=5)
+    publish(warehouse, of, [ride("a"), ride("b")], "L1")
+    publish(warehouse, of, [ride("a", note="x", fetched=1), ride("b", fetched=1)], "L2")
+    rows = {row["ride_id"]: row["loaded_at"] for row in warehouse.rows(of, columns=["ride_id", "loaded_at"])}
+    assert before < rows["b"] < rows["a"]
