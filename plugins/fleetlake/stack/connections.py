@@ -11,6 +11,9 @@ from fleetlake.errors import ConfigError
 _OWN_FIELDS = {"email": "login", "login": "login", "password": "password"}
 """Credentials that have a field of their own in an Airflow connection; all others go into ``extra``."""
 
+_HASTE = {"powunity": {"rate_per_s": 20}}
+"""A vendor that states no limit is asked slowly by default; its sandbox need not be spared."""
+
 
 def sandbox_connections(accounts: Iterable[Account], sandbox: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Connection of each account: id to the fields of Airflow's connection JSON, ``extra`` an object.
@@ -41,7 +44,7 @@ def sandbox_connections(accounts: Iterable[Account], sandbox: Mapping[str, Any])
             "conn_type": account.vendor,
             "host": sandbox["urls"][account.vendor],
             "description": f"sandbox customer {name}",
-            "extra": {},
+            "extra": dict(_HASTE.get(account.vendor, {})),
         }
         for key, value in customers[name].items():
             if key in _OWN_FIELDS:

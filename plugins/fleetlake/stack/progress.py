@@ -19,7 +19,6 @@ class Progress:
     """
 
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
-    _running: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -36,8 +35,8 @@ class Progress:
         """Says at its end how long the block took."""
         started = time.monotonic()
         yield
-        self.console.print(f"  [green]✓[/green] {text} [dim]{time.monotonic() - started:.1f} s[/dim]")
+        self.console.print(f"  [green]✓[/green] {text} [dim]{time.monotonic() - started:.1f} s[/dim]", soft_wrap=True)
 
     def say(self, text: str) -> None:
         """One line."""
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)

@@ -150,7 +150,9 @@ class Report:
             table.add_column(name, justify="right" if right else "left")
         for dataset, account, rows, aside, pages, *_ in self.loaded:
             scopes, done = complete.get((dataset, account), (0, 0))
-            table.add_row(dataset, account, f"{rows:,}", f"{aside:,}", f"{pages:,}", f"{done}/{scopes}" if scopes else "")
+            table.add_row(
+                dataset, account, f"{rows:,}", f"{aside:,}", f"{pages:,}", f"{done}/{scopes}" if scopes else "snapshot"
+            )
         console.print(table)
         checks, failed, aside = self.quality
         docs = self.home / "data_docs" / "index.html"

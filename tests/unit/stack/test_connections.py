@@ -31,7 +31,7 @@ def test_each_account_gets_the_customer_of_its_name() -> None:
         "login": "n@x",
         "password": "pn",
         "description": "sandbox customer north",
-        "extra": {"token": "tn"},
+        "extra": {"token": "tn", "rate_per_s": 20},
     }
     assert connections["powunity_south"]["login"] == "s@x"
 
