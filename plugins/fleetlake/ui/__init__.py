@@ -1,0 +1,1 @@
+"""What fleetlake adds to Airflow's pages."""
