@@ -98,7 +98,7 @@ def make_database(postgres_dir: Path) -> Iterator[Callable[..., str]]:
             if (
                 migrated
                 and not connection.execute(
-                    "SELECT FROM pg_database WHERE datname = %s AND datistemplate", [template]
+                    "SELECT 1 FROM pg_database WHERE datname = %s AND datistemplate", [template]
                 ).fetchone()
             ):
                 connection.execute(f"DROP DATABASE IF EXISTS {template}")
