@@ -55,6 +55,11 @@ class Settings:
             raw_url=env.get("FLEETLAKE_RAW_URL") or str(home / "raw"),
         )
 
+    @property
+    def data_docs(self) -> Path:
+        """Folder of the quality pages and of the results they are made from."""
+        return self.home / "data_docs"
+
     def require_warehouse(self) -> str:
         """The warehouse URL.
 

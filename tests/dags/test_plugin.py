@@ -13,7 +13,7 @@ URL = "/fleetlake/quality"
 
 @pytest.fixture(scope="module")
 def pages(airflow_db) -> Path:
-    folder = Path(os.environ["FLEETLAKE_HOME"]) / "quality"
+    folder = Path(os.environ["FLEETLAKE_HOME"]) / "data_docs"
     (folder / "pages" / "rcs.vehicle").mkdir(parents=True)
     (folder / "results").mkdir()
     (folder / "index.html").write_text("<h1>All tables</h1>")

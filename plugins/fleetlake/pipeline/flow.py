@@ -225,7 +225,7 @@ class Pipeline:
 
         if self._lake is None:
             self._lake = Lake(self._settings.lake_url)
-        return Publisher(self._raw, self._lake, self.warehouse, self._room, self._settings.home / "data_docs")
+        return Publisher(self._raw, self._lake, self.warehouse, self._room, self._settings.data_docs)
 
     def _get_source(self) -> Source:
         if self._source is None:
@@ -378,7 +378,7 @@ class Pipeline:
     def _build_docs(self) -> None:
         from fleetlake.quality.docs import build_docs
 
-        build_docs(self._settings.home / "data_docs")
+        build_docs(self._settings.data_docs)
 
 
 def _scope_column(contract: Contract) -> str:

@@ -18,8 +18,8 @@ _HEADERS = {
 
 
 def quality_app() -> FastAPI:
-    """The pages below the settings' ``home/quality``: HTML only, nothing outside that folder."""
-    root = (Settings.from_env().home / "quality").resolve()
+    """The pages below the settings' ``data_docs``: HTML only, nothing outside that folder."""
+    root = Settings.from_env().data_docs.resolve()
     # Airflow leaves a plugin's addresses open to everybody: each must ask for itself.
     app = FastAPI(
         title="fleetlake data quality",
