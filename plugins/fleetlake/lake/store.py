@@ -3,8 +3,9 @@
 A table is partitioned by ``day``, the UTC date of the contract's time column (contracts without one are not partitioned).
 Publishing reads the rows it may touch, works out the result in memory and commits it as one version of the table: an
 append when all rows are new, else a replacement of the days concerned. (Delta's own MERGE takes over ten times as long on
-300,000 telemetry rows, and its parser gives up on a comparison of 48 columns.) A result worked out from version *n* is only ever committed as version *n + 1*, so two writers cannot
-both have their way: the slower one begins again from what the faster one wrote.
+300,000 telemetry rows, and its parser gives up on a comparison of 48 columns.) A result worked out from version *n* is only
+ever committed as version *n + 1*, so two writers cannot both have their way: the slower one begins again from what the
+faster one wrote.
 """
 
 from __future__ import annotations
