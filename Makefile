@@ -40,13 +40,14 @@ backfill: .venv/runtime ## DAG=rcs_telemetry FROM=2026-11-01 TO=2026-11-14: dry 
 	@$(BIN)/fleetlake backfill "$(DAG)" --from "$(FROM)" --to "$(TO)"
 
 sql: .venv/runtime ## Q="select …": ask the warehouse
-	@$(BIN)/fleetlake sql "$(Q)"
+	@$(BIN)/fleetlake sql "$$Q"
 
 lock: .venv/runtime ## compile requirements*.in into exact pins
 	@sh tools/lock.sh
 
-clean: down ## stop the stack and remove its data and .venv
-	rm -rf .fleetlake .venv
+clean: ## stop the stack, remove its data and .venv
+	@if [ -x $(BIN)/fleetlake ]; then $(BIN)/fleetlake down --remove-data; fi
+	rm -rf .venv
 
 # A virtual environment holds absolute paths: one that was moved or copied is made anew.
 ifneq ($(shell cat .venv/place 2>/dev/null),$(CURDIR))

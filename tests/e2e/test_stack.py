@@ -135,3 +135,22 @@ def test_a_command_told_to_stop_while_it_starts_leaves_nothing(tmp_path: Path) -
     assert up.wait(timeout=60) != 0
     assert processes.marked() == []
     assert not embedded.status(tmp_path / "postgres")
+
+
+def test_removed_data_is_gone_wherever_it_lay(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    stack = LocalStack(Settings.from_env({"FLEETLAKE_HOME": str(home)}))
+    stack.down()
+    stack.start_postgres()
+    place = embedded.status(home / "postgres").data_dir
+    assert place.exists()
+    done = subprocess.run(
+        [BIN / "fleetlake", "down", "--remove-data"],
+        env={**os.environ, "FLEETLAKE_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not home.exists()
+    assert not place.exists()

@@ -47,10 +47,18 @@ def up(
 
 
 @app.command()
-def down() -> None:
+def down(
+    remove_data: Annotated[
+        bool, typer.Option("--remove-data", help="Also remove the stack's folder: databases, lake, raw answers, logs.")
+    ] = False,
+) -> None:
     """Stop the stack, also what a crash left behind; data stays."""
-    stopped = _stack().down()
+    stack = _stack()
+    stopped = stack.down()
     typer.echo("nothing was running" if not stopped else "stopped; nothing is left running")
+    if remove_data:
+        stack.remove()
+        typer.echo(f"removed {stack.home}")
 
 
 @app.command()

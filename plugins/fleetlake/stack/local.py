@@ -7,6 +7,7 @@ import datetime as dt
 import fcntl
 import importlib.metadata
 import json
+import shutil
 import socket
 import subprocess
 import time
@@ -284,6 +285,11 @@ class LocalStack:
             embedded.stop(self._postgres)
             stopped += 1
         return stopped
+
+    def remove(self) -> None:
+        """Delete everything below the stack's home, and the database wherever it lies. Stores elsewhere stay."""
+        embedded.destroy(self._postgres)
+        shutil.rmtree(self.home)
 
     # State
 
