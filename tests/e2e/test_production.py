@@ -132,6 +132,7 @@ def production(tmp_path_factory: pytest.TempPathFactory, postgres_dir: Path) -> 
         production.processes.stop()
 
 
+@pytest.mark.timeout(900)
 def test_services_run_a_day_through_celery(production: Production) -> None:
     commands = {name: tuple(SERVICES[name]["command"][:3]) for name in OURS}
     done: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -22,12 +23,21 @@ def compose() -> dict[str, Any]:
 
 def config(folder: Path, **values: str) -> subprocess.CompletedProcess[str]:
     """What docker-compose makes of the file; no engine is needed for that."""
-    if shutil.which("docker-compose") is None:
-        pytest.skip("docker-compose is not installed")
     shutil.copy(ROOT / "docker-compose.yaml", folder)
     (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
-    command = ["docker-compose", "--project-name", "fleetlake", "--profile", "sandbox", "config"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
+    command = [*compose_command(), "--project-name", "fleetlake", "--profile", "sandbox", "config"]
+    env = {"PATH": os.environ["PATH"]}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=env)
+
+
+def compose_command() -> list[str]:
+    """The stand-alone program or Docker's plugin, whichever is here."""
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    plugin = ["docker", "compose"]
+    if not shutil.which("docker") or subprocess.run([*plugin, "version"], capture_output=True, check=False).returncode:
+        pytest.skip("neither docker-compose nor docker compose is installed")
+    return plugin
 
 
 def test_docker_compose_accepts_it(tmp_path: Path) -> None:
