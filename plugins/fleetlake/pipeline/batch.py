@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fleetlake.raw import PageRef, RawStore
     from fleetlake.reading import Derivation
 
-MAX_ROWS = 200_000
+MAX_ROWS = 100_000
 """Rows after which a batch is published and the next begun: memory does not grow with a window or a fleet."""
 
 

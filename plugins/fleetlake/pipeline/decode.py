@@ -254,21 +254,28 @@ def _convert(column: Column, values: list[Any], indices: list[int], bad: dict[in
 def _converter(column: Column) -> Callable[[list[Any]], pa.Array]:
     target = column.arrow_type
     if column.read == "json":
-        return lambda values: pa.array([_json_text(value) for value in values], target)
+        return lambda values: _without_nul(pa.array([_json_text(value) for value in values], target), "\\u0000")
     if column.type in ("timestamptz", "date"):
         if column.read == "naive":
             return lambda values: _assume_utc(values, target)
         return lambda values: pa.array(values, pa.string()).cast(target)
     if column.type == "text":
         if column.read == "lower":
-            return lambda values: pc.utf8_lower(pa.array(values, target))
-        return lambda values: pa.array(values, target)
+            return lambda values: _without_nul(pc.utf8_lower(pa.array(values, target)), "\x00")
+        return lambda values: _without_nul(pa.array(values, target), "\x00")
     if column.factor is not None:
         factor = column.factor
         return lambda values: pc.round(pc.multiply(pa.array(values, pa.float64()), factor), FLOAT_DIGITS).cast(target)
     if column.type in ("bigint", "integer"):
         return lambda values: pa.array([_whole(value) for value in values], target)
     return lambda values: pa.array(values, target)
+
+
+def _without_nul(texts: pa.Array, nul: str) -> pa.Array:
+    # No store can hold this character; the row that has it must not take its batch along.
+    if pc.any(pc.match_substring(texts, nul)).as_py():
+        raise ValueError("a text with a NUL character")
+    return texts
 
 
 def _assume_utc(values: list[Any], target: pa.DataType) -> pa.Array:

@@ -55,6 +55,8 @@ def test_row_becomes_typed_columns_in_canonical_units():
         ({"id": 2**70}, "position_id", "is no bigint"),
         ({"fixTime": "yesterday"}, "event_time", "'yesterday' is no timestamptz"),
         ({"fixTime": "2026-11-20T07:10:00"}, "event_time", "is no timestamptz"),
+        ({"address": "a\x00b"}, "address", "is no text"),
+        ({"network": {"radioType": "\x00"}}, "network", "is no jsonb"),
         ({"attributes": {"motion": "yes"}}, None, "Expected `bool | null`"),
         ({"attributes": 3}, None, "Expected `object | null`"),
     ],
