@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime as dt
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -200,6 +201,14 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
+def _shown(value: Any) -> str:
+    """A value for people: times to the second where that is all there is."""
+    if isinstance(value, dt.datetime):
+        moment = value.astimezone(dt.UTC).replace(tzinfo=None)
+        return f"{moment.isoformat(' ', 'microseconds' if moment.microsecond else 'seconds')}Z"
+    return str(_cell(value))
+
+
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], limit: int) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -211,7 +220,7 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], limit: i
     for number, row in enumerate(rows):
         if more := bool(limit) and number >= limit:
             break
-        table.add_row(*("" if value is None else str(_cell(value)) for value in row))
+        table.add_row(*("" if value is None else _shown(value) for value in row))
     Console(width=None if sys.stdout.isatty() else 250).print(table)
     if more:
         typer.echo(f"only the first {limit} rows are shown: --limit 0 shows all", err=True)
