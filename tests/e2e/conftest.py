@@ -19,3 +19,4 @@ def living(tmp_path_factory):
         yield Living(stack)
     finally:
         stack.down()
+        stack.remove()

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -85,8 +86,15 @@ def test_the_api_wants_a_login(living: Living) -> None:
         AirflowApi(living.stack.url, "admin", "wrong").dags()
 
 
-def test_a_taken_port_is_said_and_nothing_is_started(tmp_path: Path) -> None:
-    stack = LocalStack(Settings.from_env({"FLEETLAKE_HOME": str(tmp_path)}))
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """Folder of a stack of its own; as root its database lies elsewhere, so removing the folder is not enough."""
+    yield tmp_path / "home"
+    embedded.destroy(tmp_path / "home" / "postgres")
+
+
+def test_a_taken_port_is_said_and_nothing_is_started(home: Path) -> None:
+    stack = LocalStack(Settings.from_env({"FLEETLAKE_HOME": str(home)}))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -94,23 +102,23 @@ def test_a_taken_port_is_said_and_nothing_is_started(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"port {port} cannot be used") as error:
             stack.up(port=port)
     assert "--port" in str(error.value)
-    assert not embedded.status(tmp_path / "postgres")
+    assert not embedded.status(home / "postgres")
     assert stack.processes.marked() == []
 
 
-def test_a_part_that_cannot_start_is_named_with_its_reason_and_all_is_stopped(tmp_path: Path) -> None:
-    env = {"FLEETLAKE_HOME": str(tmp_path), "FLEETLAKE_WAREHOUSE_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none"}
+def test_a_part_that_cannot_start_is_named_with_its_reason_and_all_is_stopped(home: Path) -> None:
+    env = {"FLEETLAKE_HOME": str(home), "FLEETLAKE_WAREHOUSE_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none"}
     stack = LocalStack(Settings.from_env(env))
     with pytest.raises(StoreUnavailable):
         stack.up(port=0, sandbox=False)
     assert stack.processes.marked() == []
-    assert not embedded.status(tmp_path / "postgres")
+    assert not embedded.status(home / "postgres")
 
 
-def test_after_a_crash_of_the_starting_command_down_leaves_nothing(tmp_path: Path) -> None:
-    env = {**os.environ, "FLEETLAKE_HOME": str(tmp_path)}
+def test_after_a_crash_of_the_starting_command_down_leaves_nothing(home: Path) -> None:
+    env = {**os.environ, "FLEETLAKE_HOME": str(home)}
     up = subprocess.Popen([BIN / "fleetlake", "up", "--port", "0"], env=env, stderr=subprocess.DEVNULL)
-    processes = Processes(tmp_path)
+    processes = Processes(home)
     try:
         until("the scheduler was not started", lambda: processes.find("scheduler"), 180)
     finally:
@@ -121,24 +129,23 @@ def test_after_a_crash_of_the_starting_command_down_leaves_nothing(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert "nothing is left running" in done.stdout
     assert processes.marked() == []
-    assert not embedded.status(tmp_path / "postgres")
+    assert not embedded.status(home / "postgres")
     again = subprocess.run([BIN / "fleetlake", "down"], env=env, capture_output=True, text=True, check=False)
     assert again.stdout.strip() == "nothing was running"
 
 
-def test_a_command_told_to_stop_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
-    env = {**os.environ, "FLEETLAKE_HOME": str(tmp_path)}
+def test_a_command_told_to_stop_while_it_starts_leaves_nothing(home: Path) -> None:
+    env = {**os.environ, "FLEETLAKE_HOME": str(home)}
     up = subprocess.Popen([BIN / "fleetlake", "up", "--port", "0", "--no-sandbox"], env=env, stderr=subprocess.DEVNULL)
-    processes = Processes(tmp_path)
-    until("PostgreSQL was not started", lambda: embedded.status(tmp_path / "postgres"), 60)
+    processes = Processes(home)
+    until("PostgreSQL was not started", lambda: embedded.status(home / "postgres"), 60)
     up.terminate()
     assert up.wait(timeout=60) != 0
     assert processes.marked() == []
-    assert not embedded.status(tmp_path / "postgres")
+    assert not embedded.status(home / "postgres")
 
 
-def test_removed_data_is_gone_wherever_it_lay(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_removed_data_is_gone_wherever_it_lay(home: Path) -> None:
     stack = LocalStack(Settings.from_env({"FLEETLAKE_HOME": str(home)}))
     stack.down()
     stack.start_postgres()
