@@ -91,6 +91,12 @@ class Window:
             yield Window(start, end)
             start = end
 
+    def whole_days(self) -> Window:
+        """The window, rounded out to UTC midnights."""
+        start = self.start.replace(hour=0, minute=0, second=0, microsecond=0)
+        end = self.end.replace(hour=0, minute=0, second=0, microsecond=0)
+        return Window(start, end if end == self.end else end + DAY)
+
     def widen(self, *, before: dt.timedelta = dt.timedelta(0)) -> Window:
         """The window with its start moved back by ``before``."""
         return Window(self.start - before, self.end)

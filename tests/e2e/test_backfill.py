@@ -7,24 +7,31 @@ import datetime as dt
 import pytest
 from fleetlake.accounts import load_accounts
 
-from tests.e2e.living import YESTERDAY
+from tests.e2e.living import YESTERDAY, until
 
 DAYS = 14
 pytestmark = pytest.mark.timeout(1500)
+
+
+def scheduled(living, dag_id):
+    """Runs of the schedule for yesterday."""
+    runs = living.api.runs([dag_id])
+    return [run for run in runs if run["run_type"] == "scheduled" and run["partition_key"] == str(YESTERDAY)]
 
 
 def test_fourteen_days_of_telemetry_beside_the_schedule(living):
     first = YESTERDAY - dt.timedelta(days=DAYS - 1)
     living.sandbox("DELETE", "/log")
     living.api.set_paused("rcs_telemetry", False)
+    until("the schedule has made no run for yesterday", lambda: scheduled(living, "rcs_telemetry"), 180)
     living.airflow(
         "backfill", "create", "--dag-id", "rcs_telemetry", "--from-date", str(first), "--to-date", str(YESTERDAY),
         "--max-active-runs", "3",
     )  # fmt: skip
     days = [first + dt.timedelta(days=number) for number in range(DAYS)]
     runs = living.wait_for_runs("rcs_telemetry", days, 900)
-    assert {run["run_type"] for run in runs} == {"scheduled", "backfill"} or {run["run_type"] for run in runs} == {
-        "backfill"
+    assert {run["partition_key"]: run["run_type"] for run in runs} == {
+        str(day): "scheduled" if day == YESTERDAY else "backfill" for day in days
     }
     living.assert_equals_truth("rcs.telemetry", "main", "main", first, YESTERDAY)
     account = next(account for account in load_accounts(living.stack.settings.include) if account.vendor == "rcs")

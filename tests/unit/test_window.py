@@ -55,6 +55,15 @@ def test_split_covers_the_window_exactly_and_touches_few_dates(start, seconds, d
         assert (last.date() - piece.start.date()).days < days
 
 
+@given(moments, st.integers(1, 40 * 24 * 3600))
+def test_whole_days_hold_the_window_and_begin_and_end_at_midnight(start, seconds):
+    window = Window(start, start + dt.timedelta(seconds=seconds))
+    days = window.whole_days()
+    assert days.start <= window.start < days.start + DAY
+    assert days.end - DAY < window.end <= days.end
+    assert {days.start.time(), days.end.time()} == {dt.time(0)}
+
+
 def test_partition_date_gives_its_day():
     assert window_for({"partition_date": DAY5, "params": {}}) == Window.day(DAY5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fleetlake.raw import PageRef, RawStore
     from fleetlake.reading import Derivation
 
-MAX_ROWS = 100_000
+MAX_ROWS = 50_000
 """Rows after which a batch is published and the next begun: memory does not grow with a window or a fleet."""
 
 
@@ -57,6 +58,7 @@ class Batch:
         rows_read: rows in the pages.
         outside: rows left out because their time lies outside the window asked for.
         unknown_fields: vendor fields that the contract does not name.
+        rows_of: rows of each read that ends here, those in earlier batches included, by its folder.
     """
 
     contract: Contract
@@ -69,6 +71,7 @@ class Batch:
     rows_read: int
     outside: int
     unknown_fields: frozenset[str] = field(default=frozenset())
+    rows_of: dict[str, int] = field(default_factory=dict)
 
 
 Split = Callable[[str, str, bytes], "list[msgspec.Raw]"]
@@ -93,6 +96,7 @@ class Batcher:
         self._split = split
         self._derivation = derivation
         self._max_rows = max_rows
+        self._counts: Counter[str] = Counter()
 
     def batches(self, extracted: Iterable[Extracted]) -> Iterator[Batch]:
         """Batches over the reads, in order; reads without pages are passed on too, so that their failure is recorded."""
@@ -101,15 +105,24 @@ class Batcher:
             begun_here = True
             for page in result.pages:
                 if draft.rows >= self._max_rows:
-                    yield draft.finish()
+                    yield self._finish(draft)
                     draft = _Draft(self._contract)
                     begun_here = False
                 self._add(draft, result, page)
             draft.reads.append(result)
-            if begun_here and result.is_complete:
+            if begun_here and result.is_complete and result.may_delete:
                 draft.whole.append(result)
         if draft.reads or draft.pages:
-            yield draft.finish()
+            yield self._finish(draft)
+
+    def _finish(self, draft: _Draft) -> Batch:
+        batch = draft.finish()
+        # A page's folder is its read; rows repeated at page borders count once.
+        for item in batch.table["raw_page"].value_counts().to_pylist():
+            self._counts[item["values"].rpartition("/")[0]] += item["counts"]
+        folders = [result.read.key.folder for result in batch.reads]
+        batch.rows_of = {folder: self._counts.pop(folder, 0) for folder in folders}
+        return batch
 
     def _add(self, draft: _Draft, result: Extracted, page: PageRef) -> None:
         contract = self._contract

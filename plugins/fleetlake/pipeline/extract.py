@@ -27,7 +27,7 @@ class Read:
         key: its place in the raw store.
         stream: continue by revision instead of reading the window.
         cursor: where a stream starts, ``None`` = at the start of the window.
-        since: from when on nothing is left out once a stream has come to its end: its first window's start.
+        since: from when on nothing is left out once a stream has come to its end; never after the window's start.
     """
 
     feed: Feed
@@ -64,12 +64,15 @@ class Extracted:
         pages: its committed pages in order, those of earlier tries included.
         fetched: pages fetched in this try.
         error: why it stopped early, ``None`` if it did not.
+        may_delete: rows that a complete answer lacks may be marked deleted; ``False`` where the answer is whole in form
+            but not to be believed that far.
     """
 
     read: Read
     pages: list[PageRef] = field(default_factory=list)
     fetched: int = 0
     error: FleetlakeError | None = None
+    may_delete: bool = True
 
     @property
     def is_complete(self) -> bool:
@@ -124,7 +127,7 @@ def _extract_one(raw: RawStore, source: Source, result: Extracted) -> None:
     while not result.is_complete:
         cursor = result.cursor
         progressed = False
-        for page in source.pages(read.feed.name, scope=read.scope, window=read.window, cursor=cursor, stream=read.stream):
+        for page in source.pages(read.feed.name, scope=read.scope, window=read.proves, cursor=cursor, stream=read.stream):
             ref = raw.commit(read.key, len(result.pages), page, cursor)
             result.pages.append(ref)
             result.fetched += 1

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fleetlake.contracts import Contract, load_contracts
 from fleetlake.coverage import Interval, State
-from fleetlake.errors import ConfigError, FleetlakeError, IncompleteAnswer, JobFailed, JobPending, UnknownVehicle
+from fleetlake.errors import ConfigError, FleetlakeError, IncompleteAnswer, JobFailed, JobPending, Skippable, UnknownVehicle
 from fleetlake.pipeline.extract import Extracted, Read, commit_report, extract
-from fleetlake.pipeline.publish import Publisher, Summary
+from fleetlake.pipeline.publish import Publisher, Summary, until_fetched
 from fleetlake.pipeline.rooms import vendor_room
 from fleetlake.pipeline.run import Run
 from fleetlake.raw import RawStore, ReadKey
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from fleetlake.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
+
+_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+"""Before any vehicle had telematics."""
 
 _SHOWN = 5
 """Vehicles named in an error or a log line; the rest is counted."""
@@ -187,7 +192,7 @@ class Pipeline:
         """
         vehicles = self._vehicles(run)
         proven: dict[str, Any] = {}
-        holes: list[str] = []
+        holes: list[str] = [] if vehicles else [f"{self._entity.table}: the account has no vehicles"]
         for table in datasets:
             contract = self._contracts[table]
             if contract.kind is Kind.SNAPSHOT:
@@ -258,24 +263,62 @@ class Pipeline:
         reads = self._reads(run, feed, scopes)
         extracted = list(extract(self._raw, self._get_source(), reads))
         publisher = self._publisher()
+        if feed.kind is Kind.SNAPSHOT:
+            for result in extracted:
+                result.may_delete = self._is_believed(run, publisher, result)
         for table in feed.datasets:
             publisher.publish(run, feed, self._contracts[table], extracted, summary)
         for result in extracted:
-            if result.error is not None and not _is_final(result.error):
+            if result.error is not None and not isinstance(result.error, Skippable):
                 return result.error
         if len(extracted) < len(reads):
             return IncompleteAnswer(f"{feed.name}: {len(reads) - len(extracted)} reads were not tried")
         return None
 
+    def _is_believed(self, run: Run, publisher: Publisher, result: Extracted) -> bool:
+        """Whether a list of vehicles may mark the ones it lacks as deleted.
+
+        A list carries no proof that it is whole. So a missing vehicle must be missing from a second reading too, and a
+        list that lost more than a tenth of the fleet (and more than one vehicle) is not believed at all, unless forced.
+        """
+        contract = self._entity
+        column = _scope_column(contract)
+        known = {str(row[column]) for row in self._entity_rows()}
+
+        def missing(answer: Extracted) -> set[str]:
+            values, are_all = publisher.values(contract, answer, column)
+            return known - {str(value) for value in values} if are_all else set()
+
+        gone = missing(result) if result.is_complete else set()
+        if not gone:
+            return True
+        shown = ", ".join(sorted(gone)[:_SHOWN])
+        if len(gone) > max(1, len(known) // 10) and not run.force:
+            log.warning(
+                "%s: the list lacks %d of %d vehicles (%s): none is marked deleted; force a run if they are really gone",
+                contract.table,
+                len(gone),
+                len(known),
+                shown,
+            )
+            return False
+        read = result.read
+        again = Read(feed=read.feed, key=replace(read.key, read=f"{read.key.read}-again"))
+        for second in extract(self._raw, self._get_source(), [again]):
+            if second.is_complete and gone <= missing(second):
+                return True
+        log.warning("%s: a second reading does not confirm that %s is gone", contract.table, shown)
+        return False
+
     def _reads(self, run: Run, feed: Feed, scopes: Sequence[str]) -> list[Read]:
         """What this task has to read: everything not published by an earlier try of the same run.
 
         When an earlier execution has published everything, this one is a repetition somebody asked for, and the vendor is
-        asked anew.
+        asked anew. A stream cannot repeat: a repetition, a forced run and a run about days before the stream began read
+        their window instead.
         """
-        stream = feed.kind is Kind.REVISION and run.mode == "stream"
-        windows = self._windows(run, feed, stream=stream)
-        cursors = self.warehouse.cursors(self._account.name, feed.datasets[0], scopes) if stream else {}
+        may_stream = feed.kind is Kind.REVISION and run.mode == "stream" and not run.force
+        windows = self._windows(run, feed)
         generation = 1
         while True:
             keys = [self._key(feed, scope, window, run.read_name(generation)) for scope in scopes for window in windows]
@@ -284,22 +327,51 @@ class Pipeline:
             if todo or not keys:
                 break
             generation += 1
+        if not may_stream or generation > 1:
+            return [Read(feed=feed, key=key) for key in todo]
+        starts = self._stream_starts(run, feed, [key.scope for key in todo])
         reads = []
         for key in todo:
-            revision, since = cursors.get(key.scope, (None, run.window.start))
-            reads.append(Read(feed=feed, key=key, stream=stream, cursor=revision, since=since if stream else None))
+            revision, since = starts[key.scope]
+            if since > run.window.start:
+                reads.append(Read(feed=feed, key=key))
+            else:
+                reads.append(Read(feed=feed, key=key, stream=True, cursor=revision, since=since))
         return reads
 
-    def _windows(self, run: Run, feed: Feed, *, stream: bool) -> list[Window | None]:
+    def _stream_starts(self, run: Run, feed: Feed, scopes: Sequence[str]) -> dict[str, tuple[str | None, dt.datetime]]:
+        """Where each vehicle's stream goes on, and since when it leaves nothing out.
+
+        A new stream begins with the oldest day known of the vehicle: what was received about days loaded by window since
+        they were read comes along, and from then on by revision.
+        """
+        table = feed.datasets[0]
+        cursors = self.warehouse.cursors(self._account.name, table, scopes)
+        new = [scope for scope in scopes if scope not in cursors]
+        past = Window(_EPOCH, run.window.end)
+        known = self.warehouse.covered(self._account.name, table, new, past) if new else {}
+        starts: dict[str, tuple[str | None, dt.datetime]] = {}
+        for scope in scopes:
+            if scope in cursors:
+                revision, since = cursors[scope]
+                starts[scope] = (revision, since or run.window.start)
+            else:
+                proven = [item.window.start for item in known.get(scope, ()) if item.state.is_proven]
+                starts[scope] = (None, min([run.window.start, *proven]))
+        return starts
+
+    def _windows(self, run: Run, feed: Feed) -> list[Window | None]:
         if feed.kind is Kind.SNAPSHOT:
             return [None]
         window = run.window
-        if stream:
-            return [window]
-        if run.mode == "stream" and feed.kind is Kind.WINDOW:
+        if feed.kind is Kind.REVISION:
+            return [window] if run.mode == "stream" else list(window.split(7))
+        # Reports are computed from the window asked for: half a day would cut its trips and replace the whole day's.
+        window = window.whole_days()
+        if run.mode == "stream":
             # A scheduled run reads the days before again: reports change when positions arrive late.
             window = window.widen(before=self._account.look_back_days * DAY)
-        return list(window.split(feed.max_days)) if feed.max_days else list(window.split(7))
+        return list(window.split(feed.max_days or 7))
 
     @property
     def _entity(self) -> Contract:
@@ -353,24 +425,30 @@ class Pipeline:
         own = [table for table in details.datasets if table not in feed.datasets]
         column = _scope_column(self._contracts[own[0]])
         contract = self._contracts[feed.datasets[0]]
-        named = {str(value) for value in self._publisher().values(contract, report, column)}
-        silent = sorted({str(row[_scope_column(self._entity)]) for row in self._entity_rows()} - named)
+        values, are_all = self._publisher().values(contract, report, column)
+        named = {str(value) for value in values}
+        everyone = {str(row[_scope_column(self._entity)]) for row in self._entity_rows()}
         last = report.pages[-1]
+        if not are_all:
+            # A row hides its vehicle: nobody may be called silent, so all are asked.
+            log.warning("%s: a row of the report does not say its vehicle: all vehicles are read", contract.table)
+            return sorted(set(self._vehicles(run)))
         self.warehouse.record_coverage(
             [
                 Interval(
                     account=self._account.name,
                     dataset=table,
                     scope=scope,
-                    window=run.window,
-                    state=State.EMPTY_CONFIRMED,
+                    window=part,
+                    state=state,
                     proof=f"overview: names no report of this vehicle ({last.path})",
                     rows=0,
                     fetched_at=last.fetched_at,
                     run_id=run.run_id,
                 )
+                for part, state in until_fetched(run.window, last.fetched_at, State.EMPTY_CONFIRMED)
                 for table in own
-                for scope in silent
+                for scope in sorted(everyone - named)
             ]
         )
         return sorted(named & set(self._vehicles(run)))
@@ -385,10 +463,3 @@ def _scope_column(contract: Contract) -> str:
     if contract.scope_column is None:
         raise ConfigError(f"{contract.table} names no scopeColumn", where=str(contract.path))
     return contract.scope_column
-
-
-def _is_final(error: FleetlakeError) -> bool:
-    """A retry of the task would meet the same answer: report it (coverage says so) and let the run be judged at its end."""
-    from fleetlake.errors import Skippable
-
-    return isinstance(error, Skippable)

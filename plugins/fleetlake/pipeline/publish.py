@@ -26,7 +26,7 @@ from fleetlake.warehouse import CheckRecord, LoadRecord, QuarantineRecord, ReadR
 from fleetlake.window import Window
 
 if TYPE_CHECKING:
-    from fleetlake.contracts import Contract
+    from fleetlake.contracts import Column, Contract
     from fleetlake.lake import Lake
     from fleetlake.pipeline.extract import Extracted
     from fleetlake.pipeline.rooms import VendorRoom
@@ -127,10 +127,23 @@ class Publisher:
         )
         log.info("%s: %s rows read, %s, %d quarantined", contract.table, batch.rows_read, change, len(quarantine))
 
-    def values(self, contract: Contract, extracted: Extracted, column: str) -> set[Any]:
-        """Distinct values of a column in the pages of a read, whether or not the audit let their rows pass."""
+    def values(self, contract: Contract, extracted: Extracted, column: str) -> tuple[set[Any], bool]:
+        """Distinct values of a column in the pages of a read, whether or not their rows pass typing and audit.
+
+        Returns:
+            The values, and whether they are all: not so when a row could not be read so far as to find its value.
+        """
         batcher = Batcher(self._raw, contract, self._room.split, self._room.derivations.get(contract.table))
-        return {value for batch in batcher.batches([extracted]) for value in batch.table[column].unique().to_pylist()}
+        values: set[Any] = set()
+        are_all = True
+        for batch in batcher.batches([extracted]):
+            values |= set(batch.table[column].unique().to_pylist())
+            for item in batch.rejects:
+                value = _field(item.raw, contract.column(column))
+                are_all &= value is not None
+                values.add(value)
+        are_all &= None not in values
+        return values - {None}, are_all
 
     def _audit(self, run: Run, batch: Batch) -> Verdict:
         from fleetlake.quality.verdict import audit  # Great Expectations takes seconds to import: only where it judges
@@ -278,21 +291,21 @@ class Publisher:
         contract = batch.contract
         if contract.kind is Kind.SNAPSHOT:
             return []
-        rows = _rows_by_scope(batch)
         intervals = []
         for item in batch.reads:
-            window = item.read.proves or run.window
+            window = (item.read.proves if item.is_complete else item.read.window) or run.window
             if contract.feed != item.read.feed.name:
                 continue  # another feed is the one that proves this dataset complete
             last = item.pages[-1] if item.pages else None
-            count = rows.get(item.read.scope, 0)
+            count = batch.rows_of[item.read.key.folder]
             if held:
                 state, proof = State.FAILED, "held: a critical quality check failed"
             elif item.error is not None:
                 state, proof = (State.PARTIAL if item.pages else State.FAILED), f"error: {item.error}"
             elif item.is_complete and last is not None:
-                state = State.COMPLETE if count else State.EMPTY_CONFIRMED
-                proof = f"terminal page: {last.path}"
+                # A stream brings what is new; how many rows its whole time holds it does not say.
+                state = State.COMPLETE if count or item.read.stream else State.EMPTY_CONFIRMED
+                proof = f"{'stream' if item.read.stream else 'terminal page'}: {last.path}"
             else:
                 state, proof = State.PARTIAL, "open: the last page has not come"
             fetched_at = last.fetched_at if last else dt.datetime.now(dt.UTC)
@@ -304,31 +317,34 @@ class Publisher:
                     window=part,
                     state=part_state,
                     proof=proof,
-                    rows=count if part_state is state else 0,
+                    rows=None if item.read.stream else count if part_state is state else 0,
                     fetched_at=fetched_at,
                     load_id=batch.load_id,
                     run_id=run.run_id,
                 )
-                for part, part_state in _until_fetched(window, fetched_at, state)
+                for part, part_state in until_fetched(window, fetched_at, state)
             ]
         return intervals
 
 
-def _until_fetched(window: Window, fetched_at: dt.datetime, state: State) -> list[tuple[Window, State]]:
+def _field(raw: str, column: Column) -> str | None:
+    """The value of a text column in a row that could not be typed as a whole."""
+    try:
+        value = json.loads(raw)
+        for part in (column.source or "").split("."):
+            value = value[part]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return (value.lower() if column.read == "lower" else value) if isinstance(value, str) else None
+
+
+def until_fetched(window: Window, fetched_at: dt.datetime, state: State) -> list[tuple[Window, State]]:
     """An answer proves nothing about the time after it was given."""
     if fetched_at >= window.end or state in (State.FAILED, State.PARTIAL):
         return [(window, state)]
     if fetched_at <= window.start:
         return [(window, State.NOT_YET)]
     return [(Window(window.start, fetched_at), state), (Window(fetched_at, window.end), State.NOT_YET)]
-
-
-def _rows_by_scope(batch: Batch) -> dict[str, int]:
-    column = batch.contract.scope_column
-    if column is None:
-        return {FLEET: batch.table.num_rows}
-    counted = batch.table[column].value_counts().to_pylist()
-    return {str(item["values"]): item["counts"] for item in counted}
 
 
 def _check_record(result: CheckResult) -> CheckRecord:

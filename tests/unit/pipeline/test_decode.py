@@ -12,6 +12,7 @@ from fleetlake.contracts import load_contracts
 from fleetlake.errors import ContractError
 from fleetlake.pipeline.decode import decode_rows
 from fleetlake.reading import Derivation
+from fleetlake.vendors.rcs.mapping import DERIVATIONS
 
 CONTRACTS = load_contracts(Path(__file__).parents[3] / "include")
 POSITION = CONTRACTS["powunity.position"]
@@ -68,6 +69,84 @@ def test_bad_row_is_set_aside_with_its_reason_and_its_neighbours_stay(changes, c
     (reject,) = decoded.rejects
     assert (reject.index, reject.column) == (1, column)
     assert reason in reject.reason
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_page_of_bad_rows_only_is_set_aside_whole(rows):
+    decoded = decode_rows(POSITION, raws(*[position(fixTime="yesterday")] * rows))
+    assert (decoded.table.num_rows, decoded.indices) == (0, [])
+    assert decoded.table.schema == decode_rows(POSITION, raws(position())).table.schema
+    assert [reject.index for reject in decoded.rejects] == list(range(rows))
+
+
+TELEMETRY = CONTRACTS["rcs.telemetry"]
+NUL = rb'"a\u0000b"'
+ODD = [
+    (NUL, f"{NUL.decode()}: a text with a NUL character"),
+    (rb'{"a\u0000": 1}', "a text with a NUL character"),
+    (b"1e999", "1e999: Number out of range"),
+    (b"[" * 5000 + b"]" * 5000, "maximum recursion depth exceeded"),
+    (rb'"\ud800 and more"', "malformed"),
+    (b'"\xff"', "can't decode byte 0xff"),
+]
+
+
+def telemetry(vendor_id, field="shape", value=b"1"):
+    known = {"vehicle_id": f"v{vendor_id}"}
+    return msgspec.Raw(json.dumps(known).encode()[:-1] + b', "%s": %s}' % (field.encode(), value))
+
+
+@pytest.mark.parametrize(("value", "reason"), ODD)
+def test_odd_value_in_an_unnamed_field_sets_only_its_row_aside(value, reason):
+    rows = [telemetry(0), telemetry(1, value=value), telemetry(2)]
+    first = decode_rows(TELEMETRY, rows, DERIVATIONS["rcs.telemetry"])
+    assert first.indices == [0, 2]
+    assert first.table["extra"].to_pylist() == ['{"shape":1}'] * 2
+    (reject,) = first.rejects
+    assert (reject.index, reject.column) in ((1, "extra"), (1, None))
+    assert reason in reject.reason
+    assert len(reject.reason) < 250
+    assert decode_rows(TELEMETRY, rows, DERIVATIONS["rcs.telemetry"]).rejects == first.rejects, "the same on each run"
+
+
+@pytest.mark.parametrize("value", [b"123456789012345678901234567890", rb'"\\u0000"', b"[[[[1]]]]", b"18446744073709551615"])
+def test_unusual_but_harmless_value_is_kept_as_it_is(value):
+    decoded = decode_rows(TELEMETRY, [telemetry(0, value=value)], DERIVATIONS["rcs.telemetry"])
+    assert decoded.table["extra"].to_pylist() == [f'{{"shape":{value.decode()}}}']
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(b'{"a": 1e999}', '{"a": 1e999}'), (NUL, NUL.decode()), (b"[" * 500 + b"1e999", "[[[")]
+)
+def test_reason_shows_the_json_that_no_column_can_hold(value, shown):
+    row = (
+        json.dumps(position(network=None))
+        .encode()
+        .replace(b'"network": null', b'"network": ' + value + b"]" * value.count(b"["))
+    )
+    decoded = decode_rows(POSITION, [*raws(position()), msgspec.Raw(row)])
+    (reject,) = decoded.rejects
+    assert (reject.index, reject.column) == (1, "network")
+    assert reject.reason.startswith(shown)
+    assert "is no jsonb (network)" in reject.reason
+    assert decoded.indices == [0]
+
+
+def test_row_whose_derivation_cannot_read_its_field_is_set_aside():
+    derivation = Derivation({"day": "jsonb"}, lambda fields, columns: {
+        "summary_day": [day and dt.date(2026, 1, day) for day in fields["day"]]
+    })  # fmt: skip
+    rows = [msgspec.Raw(b'{"deviceId": 1, "day": 1e999}'), msgspec.Raw(b'{"deviceId": 1, "day": 2}')]
+    decoded = decode_rows(CONTRACTS["powunity.summary"], rows, derivation)
+    assert decoded.table["summary_day"].to_pylist() == [dt.date(2026, 1, 2)]
+    assert [reject.reason for reject in decoded.rejects] == ["1e999 cannot be read: Number out of range (day)"]
+
+
+def test_nul_in_a_derived_text_sets_its_row_aside():
+    rows = raws(*({"id": name, "vehicle_id": "v", "created_at": "2026-11-20T07:10:00"} for name in ("a\x00", "b")))
+    decoded = decode_rows(CONTRACTS["rcs.health_report"], rows, DERIVATIONS["rcs.health_report"])
+    assert decoded.indices == [1]
+    assert [(reject.index, reject.reason) for reject in decoded.rejects] == [(0, "a text with a NUL character")]
 
 
 def test_truncated_row_is_a_reject_not_a_crash():
