@@ -7,6 +7,7 @@ aside with its reason; its neighbours are not touched.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,6 +28,9 @@ EXTRA = "extra"
 """Name of the JSON column that keeps the vendor's fields a contract does not name."""
 
 _JSON_NULL = msgspec.Raw(b"null")
+_UNREADABLE = (ValueError, OverflowError, RecursionError)
+"""What JSON can raise: malformed, of another type, no UTF-8 (all ValueError); too large a number; too deep."""
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _PYTHON_TYPES: Mapping[str, Any] = {
     "text": str | None,
     "bigint": int | float | None,  # vendors switch between 90 and 90.0
@@ -92,12 +96,12 @@ def decode_rows(contract: Contract, rows: Sequence[msgspec.Raw], derivation: Der
         if column.source is not None:
             columns[column.name] = _convert(column, fields[column.source], indices, bad)
     if derivation is not None:
-        needs = {path: [_plain(value) for value in fields[path]] for path in derivation.needs}
+        needs = {path: _plain(path, fields[path], indices, bad) for path in derivation.needs}
         for name, values in derivation.make(needs, columns).items():
-            columns[name] = _derived(contract.column(name), values)
+            columns[name] = _derived(contract.column(name), values, indices, bad)
     has_extra = any(column.name == EXTRA and column.source is None for column in contract.columns)
     if has_extra:
-        columns[EXTRA] = pa.array([_extra(rows[index], reader.top_level) for index in indices], pa.string())
+        columns[EXTRA] = _extras(rows, reader.top_level, indices, bad)
     for column in contract.columns:
         if column.name not in columns:
             raise ContractError(
@@ -108,7 +112,8 @@ def decode_rows(contract: Contract, rows: Sequence[msgspec.Raw], derivation: Der
     table = pa.table({column.name: columns[column.name] for column in contract.columns})
     if bad:
         keep = [position for position, index in enumerate(indices) if index not in bad]
-        table, indices = table.take(keep), [indices[position] for position in keep]
+        table = table.take(pa.array(keep, pa.int64()))  # the type must be said: there may be nothing left to keep
+        indices = [indices[position] for position in keep]
         rejects = sorted([*rejects, *bad.values()], key=lambda reject: reject.index)
     unknown = frozenset[str]() if has_extra or not rows else _unknown(rows[0], reader.top_level | contract.ignored)
     return Decoded(table, indices, rejects, unknown)
@@ -152,7 +157,7 @@ class _Reader:
             try:
                 record = decode(raw)
                 expand(record)
-            except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            except _UNREADABLE as error:
                 rejects.append(Reject(index, None, str(error)))
                 continue
             records.append(record)
@@ -238,14 +243,14 @@ def _convert(column: Column, values: list[Any], indices: list[int], bad: dict[in
     convert = _converter(column)
     try:
         return convert(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError):
+    except (*_UNREADABLE, pa.ArrowTypeError):
         # Rare: find the rows to blame one by one, and keep the others.
         kept: list[Any] = []
         for value, index in zip(values, indices, strict=True):
             try:
                 convert([value])
                 kept.append(value)
-            except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError):
+            except (*_UNREADABLE, pa.ArrowTypeError):
                 bad[index] = Reject(index, column.name, f"{_shown(value)} is no {column.type} ({column.source})")
                 kept.append(None)
         return convert(kept)
@@ -254,15 +259,15 @@ def _convert(column: Column, values: list[Any], indices: list[int], bad: dict[in
 def _converter(column: Column) -> Callable[[list[Any]], pa.Array]:
     target = column.arrow_type
     if column.read == "json":
-        return lambda values: _without_nul(pa.array([_json_text(value) for value in values], target), "\\u0000")
+        return lambda values: pa.array([_json_text(value) for value in values], target)
     if column.type in ("timestamptz", "date"):
         if column.read == "naive":
             return lambda values: _assume_utc(values, target)
         return lambda values: pa.array(values, pa.string()).cast(target)
     if column.type == "text":
         if column.read == "lower":
-            return lambda values: _without_nul(pc.utf8_lower(pa.array(values, target)), "\x00")
-        return lambda values: _without_nul(pa.array(values, target), "\x00")
+            return lambda values: _without_nul(pc.utf8_lower(pa.array(values, target)))
+        return lambda values: _without_nul(pa.array(values, target))
     if column.factor is not None:
         factor = column.factor
         return lambda values: pc.round(pc.multiply(pa.array(values, pa.float64()), factor), FLOAT_DIGITS).cast(target)
@@ -271,9 +276,9 @@ def _converter(column: Column) -> Callable[[list[Any]], pa.Array]:
     return lambda values: pa.array(values, target)
 
 
-def _without_nul(texts: pa.Array, nul: str) -> pa.Array:
+def _without_nul(texts: pa.Array) -> pa.Array:
     # No store can hold this character; the row that has it must not take its batch along.
-    if pc.any(pc.match_substring(texts, nul)).as_py():
+    if pc.any(pc.match_substring(texts, "\x00")).as_py():
         raise ValueError("a text with a NUL character")
     return texts
 
@@ -304,32 +309,75 @@ def _json_text(value: Any) -> str | None:
     """Canonical JSON text: sorted keys, no spaces; JSON null is null."""
     if value is None or bytes(value) == b"null":
         return None
-    return msgspec.json.encode(msgspec.json.decode(value), order="deterministic").decode()
+    return _canonical_json(msgspec.json.decode(value))
 
 
-def _plain(value: Any) -> Any:
-    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+def _canonical_json(value: Any) -> str:
+    text = msgspec.json.encode(value, order="deterministic").decode()
+    if "\\u0000" in text and _NUL.search(text):
+        raise ValueError("a text with a NUL character")
+    return text
 
 
-def _derived(column: Column, values: Any) -> pa.Array:
+def _plain(path: str, values: list[Any], indices: list[int], bad: dict[int, Reject]) -> list[Any]:
+    """Values for a derivation; a row whose JSON cannot be read is marked bad and has none."""
+    plain = []
+    for index, value in zip(indices, values, strict=True):
+        try:
+            plain.append(msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value)
+        except _UNREADABLE as error:
+            bad.setdefault(index, Reject(index, None, f"{_shown(value)} cannot be read: {error} ({path})"))
+            plain.append(None)
+    return plain
+
+
+def _derived(column: Column, values: Any, indices: list[int], bad: dict[int, Reject]) -> pa.Array:
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    return values.cast(column.arrow_type) if isinstance(values, pa.Array) else pa.array(values, column.arrow_type)
+    array = values.cast(column.arrow_type) if isinstance(values, pa.Array) else pa.array(values, column.arrow_type)
+    if column.type == "text":
+        for position, has_nul in enumerate(pc.match_substring(array, "\x00").to_pylist()):
+            if has_nul:
+                bad.setdefault(indices[position], Reject(indices[position], column.name, "a text with a NUL character"))
+    return array
 
 
-def _extra(raw: msgspec.Raw, known: frozenset[str]) -> str | None:
-    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    rest = {name: msgspec.json.decode(value) for name, value in fields.items() if name not in known}
-    return msgspec.json.encode(rest, order="deterministic").decode() if rest else None
+def _extras(
+    rows: Sequence[msgspec.Raw], known: frozenset[str], indices: list[int], bad: dict[int, Reject]
+) -> pa.StringArray:
+    """What the contract does not name, as JSON text; a row with something no store can hold is marked bad."""
+    texts = []
+    for index in indices:
+        text = None
+        try:
+            fields = msgspec.json.decode(rows[index], type=dict[str, msgspec.Raw])
+            rest = {name: value for name, value in fields.items() if name not in known}
+            try:
+                text = _extra(rest)
+            except _UNREADABLE:
+                for name, value in rest.items():  # one of them is to blame: say which
+                    try:
+                        _extra({name: value})
+                    except _UNREADABLE as error:
+                        raise ValueError(f"field {name!r} cannot be kept: {_shown(value)}: {error}") from None
+                raise
+        except _UNREADABLE as error:
+            bad.setdefault(index, Reject(index, EXTRA, str(error)))
+        texts.append(text)
+    return pa.array(texts, pa.string())
+
+
+def _extra(fields: Mapping[str, msgspec.Raw]) -> str | None:
+    return _canonical_json({name: msgspec.json.decode(value) for name, value in fields.items()}) if fields else None
 
 
 def _unknown(raw: msgspec.Raw, known: frozenset[str]) -> frozenset[str]:
     try:
         return frozenset(msgspec.json.decode(raw, type=dict[str, msgspec.Raw])) - known
-    except (msgspec.ValidationError, msgspec.DecodeError):
+    except _UNREADABLE:
         return frozenset()
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = bytes(value).decode(errors="replace") if isinstance(value, msgspec.Raw) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
