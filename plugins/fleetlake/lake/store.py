@@ -275,7 +275,8 @@ class Lake:
                     f"column {contract.table}.{field.name} is {known.field(field.name).type} in the lake and {field.type} in"
                     " the contract",
                     where=str(contract.path or contract.table),
-                    remedy=f"give the column a new name, or delete {uri} and rebuild it from raw",
+                    remedy="give the column a new name, or drop the table and load its days again: see"
+                    " `A contract's type or key has changed` in docs/runbook.md",
                 )
         if missing:
             from deltalake import Schema

@@ -122,13 +122,13 @@ def _create(contract: Contract) -> list[sql.Composed]:
 def _extend(contract: Contract, existing: ExistingTable) -> list[sql.Composed]:
     table = identifier(contract.table)
     where = str(contract.path or contract.table)
-    remedy = f"give the column a new name, or drop table {contract.table} and rebuild it from raw"  # raw holds everything
+    again = "drop the table and load its days again: see `A contract's type or key has changed` in docs/runbook.md"
     if existing.key != list(contract.key):
         raise ContractError(
             f"the key of {contract.table} is {', '.join(existing.key) or 'missing'} in the warehouse"
             f" and {', '.join(contract.key)} in the contract",
             where=where,
-            remedy=f"drop table {contract.table} and rebuild it from raw",
+            remedy=f"give the table a new name, or {again}",
         )
     todo = []
     names = {column.name for column in table_columns(contract)}
@@ -142,7 +142,7 @@ def _extend(contract: Contract, existing: ExistingTable) -> list[sql.Composed]:
                 f"column {contract.table}.{column.name} is {existing.types[column.name]} in the warehouse"
                 f" and {column.type} in the contract",
                 where=where,
-                remedy=remedy,
+                remedy=f"give the column a new name, or {again}",
             )
         elif column.name in existing.required and not column.required:
             todo.append(sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(table, name))
