@@ -10,14 +10,16 @@ import contextlib
 import csv
 import datetime as dt
 import json
+import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleetlake.canonical import Digest, canonical_value
+from fleetlake.canonical import FLOAT_DIGITS, Digest
 from fleetlake.contracts import Contract, load_contracts
 from fleetlake.errors import ConfigError, Fatal, FleetlakeError
 from fleetlake.settings import Settings
@@ -34,7 +36,7 @@ class Format(StrEnum):
 
     TABLE = "table"
     CSV = "csv"
-    JSON = "json"
+    JSON = "json"  # one object per line
 
 
 class Store(StrEnum):
@@ -48,20 +50,27 @@ class Store(StrEnum):
 @app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT; nothing can be changed.")],
-    output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.TABLE,
+    output: Annotated[
+        Format, typer.Option("--format", help="How to print the answer; json: one object per line.")
+    ] = Format.TABLE,
     limit: Annotated[int, typer.Option(help="Rows printed at most with --format table; 0 = all.")] = 200,
 ) -> None:
-    """Answer a question from the warehouse."""
+    """Answer a question from the warehouse.
+
+    Times are UTC. What JSON has no word for is text as PostgreSQL writes it: intervals, bytes, NaN, Infinity. Columns of
+    the same name become a, a_2, a_3.
+    """
     with _warehouse() as warehouse:
-        columns, rows = warehouse.query(query)
+        names, rows = warehouse.query(query)
+        columns = _distinct(names)
         if output is Format.CSV:
             writer = csv.writer(sys.stdout)
             writer.writerow(columns)
             writer.writerows([_cell(value) for value in row] for row in rows)
         elif output is Format.JSON:
             for row in rows:
-                record = {name: canonical_value(value) for name, value in zip(columns, row, strict=True)}
-                typer.echo(json.dumps(record, ensure_ascii=False))
+                record = {name: _plain(value) for name, value in zip(columns, row, strict=True)}
+                typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
         else:
             _print_table(columns, rows, limit)
 
@@ -196,16 +205,63 @@ def _window(start: str | None, end: str | None) -> Window | None:
     return None
 
 
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Column names, each once: an object cannot hold two values of one name."""
+    names = list(names)
+    result: list[str] = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in result or (number > 1 and candidate in names):
+            number += 1
+            candidate = f"{name}_{number}"
+        result.append(candidate)
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """Any value of PostgreSQL as JSON takes it, nothing rounded. Digests have their own, strict form."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float | Decimal):
+        return _number(value)
+    if isinstance(value, dt.datetime):
+        return (value.astimezone(dt.UTC) if value.tzinfo else value).isoformat(timespec="microseconds")
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"\\x{bytes(value).hex()}"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
+def _number(value: float | Decimal) -> int | float | str:
+    number = float(value)
+    if math.isnan(number):
+        return "NaN"
+    if math.isinf(number) and not Decimal(value).is_finite():
+        return "Infinity" if number > 0 else "-Infinity"
+    if value == int(value) and -(2**63) <= int(value) < 2**63:
+        return int(value)
+    # A numeric with more digits than a float has keeps them as text.
+    return number if isinstance(value, float) or Decimal(repr(number)) == value else str(value)
+
+
 def _cell(value: Any) -> Any:
-    value = canonical_value(value)
+    value = _plain(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 def _shown(value: Any) -> str:
-    """A value for people: times to the second where that is all there is."""
+    """A value for people: times to the second where that is all there is, floats without the noise of their last digits."""
     if isinstance(value, dt.datetime):
-        moment = value.astimezone(dt.UTC).replace(tzinfo=None)
-        return f"{moment.isoformat(' ', 'microseconds' if moment.microsecond else 'seconds')}Z"
+        moment = value.astimezone(dt.UTC).replace(tzinfo=None) if value.tzinfo else value
+        text = moment.isoformat(" ", "microseconds" if moment.microsecond else "seconds")
+        return f"{text}Z" if value.tzinfo else text
+    if isinstance(value, float):
+        value = round(value, FLOAT_DIGITS) or value  # but a small number is not nothing
     return str(_cell(value))
 
 

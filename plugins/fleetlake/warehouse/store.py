@@ -21,6 +21,7 @@ from fleetlake.warehouse import faults, ledger
 from fleetlake.warehouse.ddl import column_list, identifier
 from fleetlake.warehouse.migrate import migrate
 from fleetlake.warehouse.publication import Publication
+from fleetlake.warehouse.texts import register_text
 from fleetlake.window import Window
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ class Warehouse:
         """Answer one SQL query, in a transaction that cannot write.
 
         Returns:
-            Column names, and the rows, streamed; close the iterator when not reading to its end.
+            Column names, and the rows, streamed; close the iterator when not reading to its end. Intervals, ranges, and
+            dates and times that Python does not know (``infinity``, years BC) come as PostgreSQL's text.
 
         Raises:
             ConfigError: the query is wrong, tries to write, or takes longer than ``timeout_s`` seconds.
@@ -176,6 +178,7 @@ class Warehouse:
         try:
             connection.read_only = True
             connection.execute(f"SET LOCAL statement_timeout = {int(timeout_s * 1000)}")
+            register_text(connection)
             with connection.cursor() as cursor:
                 # Prepared, so that PostgreSQL takes exactly one statement.
                 stream = cursor.stream(query.encode())

@@ -53,6 +53,68 @@ def test_sql_answers_in_each_format(place, ask):
     assert "only the first 2 rows" in err
 
 
+VALUES = [
+    ("'7e57d004-2b97-0e7a-b45f-5387367791cd'::uuid", "7e57d004-2b97-0e7a-b45f-5387367791cd"),
+    ("interval '1 month 2 days 03:00'", "1 mon 2 days 03:00:00"),
+    ("time '10:00'", "10:00:00"),
+    ("time '24:00'", "24:00:00"),
+    ("'\\xff00'::bytea", "\\xff00"),
+    ("1.50::numeric", 1.5),
+    ("12::numeric", 12),
+    ("12345678901234567890.123::numeric", "12345678901234567890.123"),
+    ("1e400::numeric", "1" + "0" * 400),
+    ("1e-9::float8", 1e-9),
+    ("1e300::float8", 1e300),
+    ("'NaN'::float8", "NaN"),
+    ("'NaN'::numeric", "NaN"),
+    ("'-Infinity'::float8", "-Infinity"),
+    ("'Infinity'::numeric", "Infinity"),
+    ("array[1, null, 3]", [1, None, 3]),
+    ("array[interval '1 day']", ["1 day"]),
+    ("array['infinity'::timestamptz]", ["infinity"]),
+    ("int4range(1, 5)", "[1,5)"),
+    ("inet '127.0.0.1/8'", "127.0.0.1/8"),
+    ("'infinity'::timestamptz", "infinity"),
+    ("'-infinity'::date", "-infinity"),
+    ("timestamptz '2026-11-20 08:00+01'", "2026-11-20T07:00:00.000000+00:00"),
+    ("timestamp '2026-11-20 08:00'", "2026-11-20T08:00:00.000000"),
+    ("date '2026-11-20'", "2026-11-20"),
+    ('\'{"a": [1, "x"]}\'::jsonb', {"a": [1, "x"]}),
+    ("null", None),
+]
+
+
+def test_sql_answers_for_every_ordinary_type_in_every_format(ask):
+    query = "SELECT " + ", ".join(f"{text} AS c{number}" for number, (text, _) in enumerate(VALUES))
+
+    def no_constant(text):
+        raise AssertionError(f"{text} is no JSON")
+
+    status, out, err = ask("sql", query, "--format", "json")
+    assert (status, err) == (0, "")
+    assert list(json.loads(out, parse_constant=no_constant).values()) == [value for _, value in VALUES]
+    status, out, _ = ask("sql", query, "--format", "csv")
+    (_, cells) = csv.reader(io.StringIO(out))
+    assert status == 0
+    assert cells[0] == VALUES[0][1]
+    assert cells[-2:] == ['{"a": [1, "x"]}', ""]
+    for text, value in VALUES:
+        status, out, _ = ask("sql", f"SELECT {text} AS only")
+        assert status == 0
+        assert "only" in out
+        assert not isinstance(value, str) or len(value) > 50 or value[:10] in out
+
+
+def test_columns_of_one_name_are_all_printed(ask):
+    query = "SELECT 1 a, 2 a, 3 a_2, 4 a"
+    _, out, _ = ask("sql", query, "--format", "json")
+    assert json.loads(out) == {"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}
+    _, out, _ = ask("sql", query, "--format", "csv")
+    assert out.splitlines() == ["a,a_3,a_2,a_4", "1,2,3,4"]
+    _, out, _ = ask("sql", "SELECT 1 a, 2 a", "--format", "json")
+    assert json.loads(out) == {"a": 1, "a_2": 2}
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
