@@ -94,7 +94,9 @@ def test_a_changed_type_is_refused_with_both_types(empty: Warehouse, contracts: 
     altered = tuple(
         dataclasses.replace(column, type="text") if column.name == "device_id" else column for column in trip.columns
     )
-    with pytest.raises(ContractError, match=r"device_id is bigint in the warehouse and text in the contract.*new name.*load its days again"):
+    with pytest.raises(
+        ContractError, match=r"device_id is bigint in the warehouse and text in the contract.*new name.*load its days again"
+    ):
         empty.migrate([dataclasses.replace(trip, columns=altered)], INCLUDE)
 
 

@@ -52,7 +52,10 @@ def day_dag(base: str, account: Account, *, doc: str | None, tags: Iterable[str]
             "force": Param(
                 False, type="boolean", title="Force", description="Ask the vendor again for what is already complete."
             ),
-            "window_start": _moment("Window start", "First moment to load, UTC, for a run without a partition key. Reports are read by whole days."),
+            "window_start": _moment(
+                "Window start",
+                "First moment to load, UTC, for a run without a partition key. Reports are read by whole days.",
+            ),
             "window_end": _moment("Window end", "First moment not to load; the day 2026-01-05 ends at 2026-01-06."),
         },
         "default_args": {

@@ -145,7 +145,9 @@ def test_a_changed_type_is_refused_with_both_types(lake: Lake) -> None:
     lake.publish(of, batch(of, ("a", 1, 1.0)), "L1")
     columns = tuple(dataclasses.replace(c, type="text") if c.name == "speed_kmh" else c for c in of.columns)
     altered = dataclasses.replace(of, columns=columns)
-    with pytest.raises(ContractError, match=r"speed_kmh is double in the lake and string in the contract.*new name.*load its days again"):
+    with pytest.raises(
+        ContractError, match=r"speed_kmh is double in the lake and string in the contract.*new name.*load its days again"
+    ):
         lake.publish(altered, batch(of).cast(altered.arrow_schema), "L2")
 
 

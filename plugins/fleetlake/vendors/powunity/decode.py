@@ -49,7 +49,7 @@ def rows(body: bytes) -> list[Raw]:
     """
     try:
         return _ROWS.decode(body)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         problem = str(error)
     start = body.lstrip()[:1]
     if start == b"<":

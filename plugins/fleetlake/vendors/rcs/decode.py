@@ -160,14 +160,14 @@ def error_of(body: bytes) -> dict[str, Any] | None:
     """The ``error`` object of an error body, ``None`` when the body is none."""
     try:
         return msgspec.json.decode(body, type=_ErrorBody).error
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def _decoded(decoder: Any, body: bytes) -> Any:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         problem = str(error)
     found = error_of(body)
     if found is not None:
