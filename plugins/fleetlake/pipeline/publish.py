@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fleetlake.pipeline.extract import Extracted
     from fleetlake.pipeline.rooms import VendorRoom
     from fleetlake.pipeline.run import Run
-    from fleetlake.quality.verdict import CheckResult, Verdict
+    from fleetlake.quality.verdict import Verdict
     from fleetlake.raw import RawStore
     from fleetlake.reading import Feed
     from fleetlake.warehouse import Warehouse
@@ -86,7 +86,7 @@ class Publisher:
         verdict = self._audit(run, batch)
         quarantine = [*self._typing_rejects(run, batch), *self._audit_rejects(run, batch, verdict)]
         record = self._load_record(run, feed, batch, verdict, len(quarantine))
-        checks = [_check_record(result) for result in verdict.results]
+        checks = [CheckRecord.of(result) for result in verdict.results]
         if batch.unknown_fields:
             log.warning("%s: the vendor sends fields we do not know: %s", contract.table, sorted(batch.unknown_fields))
         if verdict.held:
@@ -345,19 +345,6 @@ def until_fetched(window: Window, fetched_at: dt.datetime, state: State) -> list
     if fetched_at <= window.start:
         return [(window, State.NOT_YET)]
     return [(Window(window.start, fetched_at), state), (Window(fetched_at, window.end), State.NOT_YET)]
-
-
-def _check_record(result: CheckResult) -> CheckRecord:
-    return CheckRecord(
-        check=result.check,
-        column=result.column,
-        severity=result.severity,
-        success=result.success,
-        rows_checked=result.evaluated,
-        rows_failed=result.unexpected,
-        expected=result.limit,
-        observed=result.observed,
-    )
 
 
 def _quarantine(run: Run, batch: Batch, **fields: Any) -> QuarantineRecord:
