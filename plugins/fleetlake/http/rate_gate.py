@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,7 +43,7 @@ class RateGate(Protocol):
         ...
 
 
-class _Gate:
+class _Gate(ABC):
     """What both gates share: lanes, waiting, the bound.
 
     Args:
@@ -94,13 +95,13 @@ class _Gate:
             # The tolerance for bursts is added: it must not shorten the pause.
             self._push(seconds + (self._burst - 1) * self._outer_step)
 
+    @abstractmethod
     def _reserve(self, suffix: str, step: float, tolerance: float) -> float:
         """Take the next slot and return the wait in seconds; above ``max_wait`` return the wait and take nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _push(self, seconds: float) -> None:
         """Move the account's ``tat`` to at least ``seconds`` from now."""
-        raise NotImplementedError
 
 
 class LocalGate(_Gate):

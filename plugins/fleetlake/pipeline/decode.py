@@ -147,7 +147,7 @@ class _Reader:
             if node.leaves.setdefault(rest[-1], kind) != kind:
                 raise ContractError(f"source {path!r} is read as {kind} and as {node.leaves[rest[-1]]}")
         self.top_level = frozenset({*root.leaves, *root.children})
-        self._fields = _compile(root)
+        self._fields = _Compiled(root)
         self._decode = msgspec.json.Decoder(self._fields.type).decode
 
     def read(self, rows: Sequence[msgspec.Raw]) -> tuple[list[Any], list[int], list[Reject]]:
@@ -208,10 +208,6 @@ class _Compiled:
             attribute = self.names[name] + ("_parts" if name in self.both else "")
             parts = [None if record is None else getattr(record, attribute) for record in records]
             child.collect(parts, f"{prefix}{name}.", result)
-
-
-def _compile(node: _Node) -> _Compiled:
-    return _Compiled(node)
 
 
 @lru_cache(maxsize=64)
