@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from great_expectations.core.batch_definition import BatchDefinition
     from great_expectations.datasource.fluent.interfaces import Batch
     from great_expectations.expectations.expectation import Expectation
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Great Expectations keeps context, batch and suite in one place per process: two threads would judge each other's rows."""
 
 
 @cache
@@ -63,16 +68,17 @@ def validate(
         Each expectation with its result, in any order; the result of one that fails has all failing rows. A check that
         raises has a failed result with ``exception_info`` and nothing else.
     """
-    batch = load().get_batch({"dataframe": frame})
-    results = _run(batch, name, expectations, parameters, {"result_format": "BASIC"})
-    failed = {id(item) for item, result in results if not result.success and result.result}
-    if failed:
-        # Asking for all failing rows doubles the time of a check, so only those that fail are asked.
-        again = [item for item, _ in results if id(item) in failed]
-        complete = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
-        results = [pair for pair in results if id(pair[0]) not in failed]
-        results += _run(batch, name, again, parameters, complete)
-    return results
+    with _ONE_AT_A_TIME:
+        batch = load().get_batch({"dataframe": frame})
+        results = _run(batch, name, expectations, parameters, {"result_format": "BASIC"})
+        failed = {id(item) for item, result in results if not result.success and result.result}
+        if failed:
+            # Asking for all failing rows doubles the time of a check, so only those that fail are asked.
+            again = [item for item, _ in results if id(item) in failed]
+            complete = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+            results = [pair for pair in results if id(pair[0]) not in failed]
+            results += _run(batch, name, again, parameters, complete)
+        return results
 
 
 def _run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from fleetlake.errors import IncompleteAnswer, UnknownVehicle, VendorUnavailable
 from fleetlake.window import Window
@@ -115,3 +117,20 @@ def test_crash_between_lake_and_warehouse_is_healed_by_publishing_again(place, m
     warehouse, lake = place.all_rows("powunity.trip")
     assert warehouse == lake
     place.assert_true("powunity.trip", Window.day(DAY))
+
+
+def test_two_workers_on_the_same_task_give_one_result(place):
+    run = place.run("powunity", DAY)
+    with place.pipeline("powunity") as pipeline:
+        (chunk,) = pipeline.plan(run, entity_feed="devices", feeds=["trips", "stops"])
+
+    def work(_):
+        with place.pipeline("powunity") as pipeline:
+            return pipeline.load(run, feeds=["trips", "stops"], scopes=chunk)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(2)))
+    for table in ("powunity.trip", "powunity.stop"):
+        place.assert_true(table, Window.day(DAY))
+        warehouse, lake = place.all_rows(table)
+        assert warehouse == lake, table
