@@ -16,7 +16,8 @@ on a property
     ``sourceUnit``  the vendor's unit
     ``unit``        the unit of the column
     ``factor``      column = vendor value x factor
-    ``read``        how to read text: ``iso`` (with zone), ``naive`` (without zone, taken as UTC), ``lower``, ``json``
+    ``read``        how to read it: ``iso`` (text with zone), ``naive`` (text without zone, taken as UTC), ``unix_s`` and
+                    ``unix_ms`` (number of seconds or milliseconds since 1970), ``lower``, ``json``
 
 Checks are ODCS ``quality`` entries of the ``library`` type plus ``required``, ``unique``, ``primaryKey``, ``enum`` and
 ``logicalTypeOptions`` (minimum, maximum, pattern).
@@ -52,7 +53,7 @@ TYPES: Mapping[str, str] = {
     "jsonb": "object",
 }
 
-READERS = ("iso", "naive", "lower", "json")
+READERS = ("iso", "naive", "unix_s", "unix_ms", "lower", "json")
 
 
 @dataclass(frozen=True, kw_only=True)

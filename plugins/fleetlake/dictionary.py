@@ -24,6 +24,8 @@ _MERGES = {
 _READERS = {
     "iso": "text with zone",
     "naive": "text without zone, taken as UTC",
+    "unix_s": "seconds since 1970",
+    "unix_ms": "milliseconds since 1970",
     "lower": "in lower case",
     "json": "kept as JSON",
 }

@@ -10,9 +10,12 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fleetlake.window import Window
+
+if TYPE_CHECKING:
+    import msgspec
 
 FLEET = "_fleet"
 """Scope of a request that is about the whole account."""
@@ -48,6 +51,8 @@ class Page:
         rows: how many rows the body holds.
         cursor: where the next page starts; ``None`` when the feed has no cursor or nothing was read.
         is_last: the vendor has no more: the proof of completeness rests on this.
+        scopes: of a batch feed: the vehicles this answer is about.
+        refusal: of a batch feed: the vendor's words when it refused exactly these; the body is its evidence, not data.
     """
 
     body: bytes
@@ -58,6 +63,40 @@ class Page:
     rows: int
     cursor: str | None = None
     is_last: bool = True
+    scopes: tuple[str, ...] = ()
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a page was asked for: answers do not always repeat it.
+
+    Attributes:
+        account: account it was read with.
+        scope: vehicle, device or ``FLEET``; of a batch feed a name for the batch.
+        window: window asked for; ``None`` for snapshots.
+    """
+
+    account: str
+    scope: str
+    window: Window | None
+
+
+def with_fields(row: bytes | msgspec.Raw, fields: Mapping[str, Any]) -> msgspec.Raw:
+    """A JSON object with fields put in front of its own, without decoding it.
+
+    Args:
+        row: a JSON object, as it came.
+        fields: by convention named with a leading underscore, so that no vendor field is hidden.
+    """
+    import msgspec
+
+    text = bytes(row).lstrip()
+    if text[:1] != b"{":
+        return msgspec.Raw(text)  # no object: typing says so
+    head = msgspec.json.encode(dict(fields))[:-1]
+    rest = text[1:].lstrip()
+    return msgspec.Raw(head + (rest if rest[:1] == b"}" else b"," + rest))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +109,7 @@ class Feed:
         per_scope: one request chain per vehicle or device, not one for the fleet.
         datasets: contracts filled from its pages.
         max_days: the longest window of one request, in UTC dates; ``None`` = no limit.
+        batch: so many vehicles in one request at most; the source of a feed with more than one is a ``BatchSource``.
     """
 
     name: str
@@ -77,6 +117,7 @@ class Feed:
     per_scope: bool
     datasets: Sequence[str]
     max_days: int | None = None
+    batch: int = 1
 
 
 class Source(Protocol):
@@ -107,6 +148,24 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back sockets and sessions."""
+        ...
+
+
+class BatchSource(Source, Protocol):
+    """A source with feeds that ask about several vehicles at once."""
+
+    def batch_pages(self, feed: str, *, scopes: Sequence[str], window: Window | None, cursor: str | None) -> Iterator[Page]:
+        """Read a batch feed for some vehicles, starting after ``cursor``.
+
+        Args:
+            feed: a feed with ``batch`` above 1.
+            scopes: vendor ids, at most ``batch``, in an order that a resumed read repeats.
+            window: window of event time.
+            cursor: as in ``pages``.
+
+        Yields:
+            Pages, each with the ``scopes`` it answers for, or refuses (``refusal``). Together they name every scope.
+        """
         ...
 
 

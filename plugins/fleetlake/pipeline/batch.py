@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetlake.pipeline.decode import Reject, decode_rows
-from fleetlake.reading import Kind
+from fleetlake.reading import Asked, Kind
 
 if TYPE_CHECKING:
     import msgspec
@@ -58,7 +58,7 @@ class Batch:
         rows_read: rows in the pages.
         outside: rows left out because their time lies outside the window asked for.
         unknown_fields: vendor fields that the contract does not name.
-        rows_of: rows of each read that ends here, those in earlier batches included, by its folder.
+        rows_of: rows of each read that ends here, those in earlier batches included, by its folder and scope.
     """
 
     contract: Contract
@@ -71,10 +71,10 @@ class Batch:
     rows_read: int
     outside: int
     unknown_fields: frozenset[str] = field(default=frozenset())
-    rows_of: dict[str, int] = field(default_factory=dict)
+    rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
-Split = Callable[[str, str, bytes], "list[msgspec.Raw]"]
+Split = Callable[[str, str, bytes, Asked], "list[msgspec.Raw]"]
 
 
 class Batcher:
@@ -83,7 +83,7 @@ class Batcher:
     Args:
         raw: where the pages are.
         contract: the dataset to fill.
-        split: the vendor's function that splits a page into rows: feed, dataset, body.
+        split: the vendor's function that splits a page into rows: feed, dataset, body, what was asked.
         derivation: the vendor's derived columns.
         max_rows: see ``MAX_ROWS``.
     """
@@ -96,7 +96,7 @@ class Batcher:
         self._split = split
         self._derivation = derivation
         self._max_rows = max_rows
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def batches(self, extracted: Iterable[Extracted]) -> Iterator[Batch]:
         """Batches over the reads, in order; reads without pages are passed on too, so that their failure is recorded."""
@@ -117,16 +117,28 @@ class Batcher:
 
     def _finish(self, draft: _Draft) -> Batch:
         batch = draft.finish()
-        # A page's folder is its read; rows repeated at page borders count once.
-        for item in batch.table["raw_page"].value_counts().to_pylist():
-            self._counts[item["values"].rpartition("/")[0]] += item["counts"]
-        folders = [result.read.key.folder for result in batch.reads]
-        batch.rows_of = {folder: self._counts.pop(folder, 0) for folder in folders}
+        # Rows repeated at page borders count once: they are one row in the batch's table.
+        scope_of = {page.path: page.key for page in batch.pages}
+        column = self._contract.scope_column
+        names = ["raw_page", column] if column else ["raw_page"]
+        for row in batch.table.group_by(names).aggregate([([], "count_all")]).to_pylist():
+            key = scope_of[row["raw_page"]]
+            scope = str(row[column]) if column and draft.batched.get(key.folder) else key.scope
+            self._counts[key.folder, scope] += row["count_all"]
+        batch.rows_of = {
+            (result.read.key.folder, scope): self._counts.pop((result.read.key.folder, scope), 0)
+            for result in batch.reads
+            for scope in result.read.all_scopes
+        }
         return batch
 
     def _add(self, draft: _Draft, result: Extracted, page: PageRef) -> None:
         contract = self._contract
-        rows = self._split(page.key.feed, contract.table, self._raw.body(page))
+        draft.batched[page.key.folder] = bool(result.read.scopes)
+        draft.pages.append(page)
+        if page.refusal:
+            return  # kept as evidence, holds no rows
+        rows = self._split(page.key.feed, contract.table, self._raw.body(page), asked(page))
         decoded = decode_rows(contract, rows, self._derivation)
         table = with_provenance(contract, decoded.table, decoded.indices, page)
         window = result.read.window
@@ -143,7 +155,6 @@ class Batcher:
         draft.tables.append(table)
         draft.rows += table.num_rows
         draft.rows_read += len(rows)
-        draft.pages.append(page)
         draft.unknown |= decoded.unknown_fields
         draft.rejects += [
             RawReject(result.read.scope, page, reject, bytes(rows[reject.index]).decode(errors="replace"))
@@ -159,6 +170,7 @@ class _Draft:
         self.pages: list[PageRef] = []
         self.whole: list[Extracted] = []
         self.rejects: list[RawReject] = []
+        self.batched: dict[str, bool] = {}
         self.rows = self.rows_read = self.outside = 0
         self.unknown: frozenset[str] = frozenset()
 
@@ -180,6 +192,11 @@ class _Draft:
             outside=self.outside,
             unknown_fields=self.unknown,
         )
+
+
+def asked(page: PageRef) -> Asked:
+    """What a page was asked for, as a vendor's ``split`` wants to know it."""
+    return Asked(page.key.account, page.key.scope, page.key.window)
 
 
 def load_id_of(contract: Contract, pages: Sequence[PageRef]) -> str:

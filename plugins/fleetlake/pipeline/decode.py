@@ -220,7 +220,7 @@ def _reader(contract: Contract, derivation: Derivation | None) -> _Reader:
     for column in contract.columns:
         if column.source is not None:
             # Two columns may read one field (a vendor value and its canonical form): the wider type serves both.
-            kind = "jsonb" if column.read == "json" else column.type
+            kind = "jsonb" if column.read == "json" else "bigint" if column.read in _UNIX else column.type
             known = paths.setdefault(column.source, kind)
             if known != kind:
                 paths[column.source] = "double precision" if {known, kind} <= _NUMBERS else kind
@@ -230,6 +230,8 @@ def _reader(contract: Contract, derivation: Derivation | None) -> _Reader:
 
 
 _NUMBERS = {"bigint", "integer", "double precision"}
+_UNIX = {"unix_s": 1_000_000, "unix_ms": 1_000}
+"""Microseconds of one unit."""
 
 
 # --- converting columns -------------------------------------------------------------------------------------------------
@@ -256,6 +258,11 @@ def _converter(column: Column) -> Callable[[list[Any]], pa.Array]:
     target = column.arrow_type
     if column.read == "json":
         return lambda values: pa.array([_json_text(value) for value in values], target)
+    if column.read in _UNIX:
+        scale = _UNIX[column.read]
+        return lambda values: pa.array(
+            [None if value is None else round(value * scale) for value in values], pa.timestamp("us", tz="UTC")
+        ).cast(target)
     if column.type in ("timestamptz", "date"):
         if column.read == "naive":
             return lambda values: _assume_utc(values, target)

@@ -6,11 +6,15 @@ import datetime as dt
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
-from fleetlake.errors import Fatal, FleetlakeError, IncompleteAnswer
+from fleetlake.errors import ConfigError, Fatal, FleetlakeError, IncompleteAnswer, ScopeUnavailable
 from fleetlake.raw import PageRef, RawStore, ReadKey
 from fleetlake.reading import Feed, Page, Source
 from fleetlake.window import Window
+
+if TYPE_CHECKING:
+    from fleetlake.reading import BatchSource
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +24,7 @@ _GIVE_UP_AFTER = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """One chain of requests: one feed, one scope, one window.
+    """One chain of requests: one feed, one scope (or one batch of them), one window.
 
     Attributes:
         feed: what is read.
@@ -28,6 +32,7 @@ class Read:
         stream: continue by revision instead of reading the window.
         cursor: where a stream starts, ``None`` = at the start of the window.
         since: from when on nothing is left out once a stream has come to its end; never after the window's start.
+        scopes: of a batch feed: the vehicles asked about at once.
     """
 
     feed: Feed
@@ -35,11 +40,17 @@ class Read:
     stream: bool = False
     cursor: str | None = None
     since: dt.datetime | None = None
+    scopes: tuple[str, ...] = ()
 
     @property
     def scope(self) -> str:
-        """Vehicle or device id, or ``FLEET``."""
+        """Vehicle or device id, or ``FLEET``; of a batch a name for it."""
         return self.key.scope
+
+    @property
+    def all_scopes(self) -> tuple[str, ...]:
+        """What the read is about, one by one."""
+        return self.scopes or (self.key.scope,)
 
     @property
     def window(self) -> Window | None:
@@ -84,6 +95,18 @@ class Extracted:
         """Cursor after the last committed page."""
         return self.pages[-1].cursor_out if self.pages else self.read.cursor
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """Scopes of a batch that the vendor refused, with its words."""
+        return {scope: page.refusal for page in self.pages if page.refusal for scope in page.scopes}
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """Scopes that are read wholly: of a batch also while others are still missing."""
+        if self.read.scopes:
+            return tuple(scope for page in self.pages if not page.refusal for scope in page.scopes)
+        return self.read.all_scopes if self.is_complete else ()
+
 
 def extract(raw: RawStore, source: Source, reads: Iterable[Read]) -> Iterator[Extracted]:
     """Carry out reads one after the other; the failure of one does not stop the others.
@@ -106,6 +129,14 @@ def extract(raw: RawStore, source: Source, reads: Iterable[Read]) -> Iterator[Ex
             log.warning("%s %s: %s", read.feed.name, read.scope, error)
             result.error = error
         failures = failures + 1 if result.error is not None else 0
+        if result.error is None and (refused := result.refused):
+            result.error = ScopeUnavailable(
+                f"{read.feed.name}: the vendor refuses {len(refused)} of {len(read.scopes)} vehicles: "
+                + "; ".join(f"{scope}: {words}" for scope, words in refused.items()),
+                where=str(read.window),
+                remedy="the others are loaded; ask the vendor for access, or take them out of the account",
+            )
+            log.warning("%s", result.error)
         yield result
         if failures >= _GIVE_UP_AFTER:
             log.warning("%d reads in a row failed: leaving the rest to the next try", failures)
@@ -127,7 +158,7 @@ def _extract_one(raw: RawStore, source: Source, result: Extracted) -> None:
     while not result.is_complete:
         cursor = result.cursor
         progressed = False
-        for page in source.pages(read.feed.name, scope=read.scope, window=read.proves, cursor=cursor, stream=read.stream):
+        for page in _pages(source, read, cursor):
             ref = raw.commit(read.key, len(result.pages), page, cursor)
             result.pages.append(ref)
             result.fetched += 1
@@ -141,3 +172,11 @@ def _extract_one(raw: RawStore, source: Source, result: Extracted) -> None:
                 where=f"{read.feed.name} {read.scope} {read.window}",
                 remedy="run the task again; it goes on after the last page",
             )
+
+
+def _pages(source: Source, read: Read, cursor: str | None) -> Iterator[Page]:
+    if not read.scopes:
+        return source.pages(read.feed.name, scope=read.scope, window=read.proves, cursor=cursor, stream=read.stream)
+    if not hasattr(source, "batch_pages"):
+        raise ConfigError(f"{read.feed.name}: its source cannot ask about several vehicles at once", where="Feed.batch")
+    return cast("BatchSource", source).batch_pages(read.feed.name, scopes=read.scopes, window=read.window, cursor=cursor)

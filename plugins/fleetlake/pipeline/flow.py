@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from types import TracebackType
@@ -91,6 +93,8 @@ class Pipeline:
         if feeds and self._may_skip(run):
             todo: set[str] = set()
             for table in {table for name in feeds for table in self._feed(name).datasets}:
+                if self._contracts[table].kind is Kind.SNAPSHOT:
+                    continue  # about now, whatever the window
                 if self._contracts[table].scope_column is None:
                     todo |= set(scopes)  # one answer for the whole fleet
                 else:
@@ -265,7 +269,7 @@ class Pipeline:
         publisher = self._publisher()
         if feed.kind is Kind.SNAPSHOT:
             for result in extracted:
-                result.may_delete = self._is_believed(run, publisher, result)
+                result.may_delete = feed.per_scope or self._is_believed(run, publisher, result)
         for table in feed.datasets:
             publisher.publish(run, feed, self._contracts[table], extracted, summary)
         for result in extracted:
@@ -276,14 +280,15 @@ class Pipeline:
         return None
 
     def _is_believed(self, run: Run, publisher: Publisher, result: Extracted) -> bool:
-        """Whether a list of vehicles may mark the ones it lacks as deleted.
+        """Whether a list (of vehicles, of geofences …) may mark what it lacks as deleted.
 
-        A list carries no proof that it is whole. So a missing vehicle must be missing from a second reading too, and a
-        list that lost more than a tenth of the fleet (and more than one vehicle) is not believed at all, unless forced.
+        A list carries no proof that it is whole. So what is missing must be missing from a second reading too, and a list
+        that lost more than a tenth of its items (and more than one) is not believed at all, unless forced.
         """
-        contract = self._entity
-        column = _scope_column(contract)
-        known = {str(row[column]) for row in self._entity_rows()}
+        contract = self._contracts[result.read.feed.datasets[0]]
+        column = contract.scope_column or contract.key[1]
+        rows = self.warehouse.rows(contract, account=self._account.name, columns=["deleted_at", column])
+        known = {str(row[column]) for row in rows if row["deleted_at"] is None}
 
         def missing(answer: Extracted) -> set[str]:
             values, are_all = publisher.values(contract, answer, column)
@@ -295,7 +300,7 @@ class Pipeline:
         shown = ", ".join(sorted(gone)[:_SHOWN])
         if len(gone) > max(1, len(known) // 10) and not run.force:
             log.warning(
-                "%s: the list lacks %d of %d vehicles (%s): none is marked deleted; force a run if they are really gone",
+                "%s: the list lacks %d of %d known (%s): none is marked deleted; force a run if they are really gone",
                 contract.table,
                 len(gone),
                 len(known),
@@ -319,16 +324,20 @@ class Pipeline:
         """
         may_stream = feed.kind is Kind.REVISION and run.mode == "stream" and not run.force
         windows = self._windows(run, feed)
+        batches: Mapping[str, tuple[str, ...]] = (
+            dict.fromkeys(scopes, ()) if feed.batch == 1 else _batches(scopes, feed.batch)
+        )
         generation = 1
         while True:
-            keys = [self._key(feed, scope, window, run.read_name(generation)) for scope in scopes for window in windows]
+            name = run.read_name(generation)
+            keys = [self._key(feed, scope, window, name) for scope in batches for window in windows]
             published = self.warehouse.published_reads([key.folder for key in keys], feed.datasets)
             todo = [key for key in keys if key.folder not in published]
             if todo or not keys:
                 break
             generation += 1
         if not may_stream or generation > 1:
-            return [Read(feed=feed, key=key) for key in todo]
+            return [Read(feed=feed, key=key, scopes=batches[key.scope]) for key in todo]
         starts = self._stream_starts(run, feed, [key.scope for key in todo])
         reads = []
         for key in todo:
@@ -457,6 +466,15 @@ class Pipeline:
         from fleetlake.quality.docs import build_docs
 
         build_docs(self._settings.data_docs)
+
+
+def _batches(scopes: Sequence[str], size: int) -> dict[str, tuple[str, ...]]:
+    """Vehicles to ask about at once, by a name that is the same for the same vehicles."""
+    batches = {}
+    for start in range(0, len(scopes), size):
+        batch = tuple(scopes[start : start + size])
+        batches[f"batch-{hashlib.sha256(json.dumps(batch).encode()).hexdigest()[:16]}"] = batch
+    return batches
 
 
 def _scope_column(contract: Contract) -> str:

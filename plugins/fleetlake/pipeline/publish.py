@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from fleetlake.changes import Deletion
 from fleetlake.coverage import Interval, State
 from fleetlake.errors import BatchHeld
-from fleetlake.pipeline.batch import Batch, Batcher
+from fleetlake.pipeline.batch import Batch, Batcher, asked
 from fleetlake.reading import FLEET, Kind
 from fleetlake.warehouse import CheckRecord, LoadRecord, QuarantineRecord, ReadRecord
 from fleetlake.window import Window
@@ -186,8 +186,7 @@ class Publisher:
         if not verdict.rejected:
             return []
         contract = batch.contract
-        scopes = {page.path: page.key.scope for page in batch.pages}
-        feeds = {page.path: page.key.feed for page in batch.pages}
+        pages = {page.path: page for page in batch.pages}
         names = ["raw_page", "raw_row", *contract.key]
         rows = batch.table.select(names).take([item.row_index for item in verdict.rejected]).to_pylist()
         bodies: dict[str, list[Any]] = {}
@@ -195,12 +194,14 @@ class Publisher:
         for item, row in zip(verdict.rejected, rows, strict=True):
             page = row["raw_page"]
             if page not in bodies:
-                bodies[page] = self._room.split(feeds[page], contract.table, self._raw.body(page))
+                bodies[page] = self._room.split(
+                    pages[page].key.feed, contract.table, self._raw.body(page), asked(pages[page])
+                )
             records.append(
                 _quarantine(
                     run,
                     batch,
-                    scope=scopes[page],
+                    scope=pages[page].key.scope,
                     stage="quality",
                     check=item.check,
                     column=item.column,
@@ -228,7 +229,7 @@ class Publisher:
             run_id=run.run_id,
             partition=run.partition,
             window=run.window,
-            scopes=len({item.read.scope for item in batch.reads}),
+            scopes=len({scope for item in batch.reads for scope in item.read.all_scopes}),
             pages=len(batch.pages),
             bytes=sum(page.size for page in batch.pages),
             rows_read=batch.rows_read,
@@ -277,7 +278,9 @@ class Publisher:
         return [
             Deletion(
                 account=run.account.name,
-                scopes=None if items[0].read.scope == FLEET else sorted(item.read.scope for item in items),
+                scopes=None
+                if items[0].read.scope == FLEET
+                else sorted({scope for item in items for scope in item.answered}),
                 window=window,
                 at=min(item.pages[0].fetched_at for item in items),
                 present=present,
@@ -293,37 +296,41 @@ class Publisher:
             return []
         intervals = []
         for item in batch.reads:
-            window = (item.read.proves if item.is_complete else item.read.window) or run.window
             if contract.feed != item.read.feed.name:
                 continue  # another feed is the one that proves this dataset complete
-            last = item.pages[-1] if item.pages else None
-            count = batch.rows_of[item.read.key.folder]
-            if held:
-                state, proof = State.FAILED, "held: a critical quality check failed"
-            elif item.error is not None:
-                state, proof = (State.PARTIAL if item.pages else State.FAILED), f"error: {item.error}"
-            elif item.is_complete and last is not None:
-                # A stream brings what is new; how many rows its whole time holds it does not say.
-                state = State.COMPLETE if count or item.read.stream else State.EMPTY_CONFIRMED
-                proof = f"{'stream' if item.read.stream else 'terminal page'}: {last.path}"
-            else:
-                state, proof = State.PARTIAL, "open: the last page has not come"
-            fetched_at = last.fetched_at if last else dt.datetime.now(dt.UTC)
-            intervals += [
-                Interval(
-                    account=run.account.name,
-                    dataset=contract.table,
-                    scope=item.read.scope,
-                    window=part,
-                    state=part_state,
-                    proof=proof,
-                    rows=None if item.read.stream else count if part_state is state else 0,
-                    fetched_at=fetched_at,
-                    load_id=batch.load_id,
-                    run_id=run.run_id,
-                )
-                for part, part_state in until_fetched(window, fetched_at, state)
-            ]
+            answered = set(item.answered)
+            for scope in item.read.all_scopes:
+                count = batch.rows_of[item.read.key.folder, scope]
+                last = next((page for page in reversed(item.pages) if not page.scopes or scope in page.scopes), None)
+                if held:
+                    state, proof = State.FAILED, "held: a critical quality check failed"
+                elif scope in answered and last is not None:
+                    # A stream brings what is new; how many rows its whole time holds it does not say.
+                    state = State.COMPLETE if count or item.read.stream else State.EMPTY_CONFIRMED
+                    proof = f"{'stream' if item.read.stream else 'terminal page'}: {last.path}"
+                elif scope in item.refused:
+                    state, proof = State.FAILED, f"refused: {item.refused[scope]}"
+                elif item.error is not None:
+                    state, proof = (State.PARTIAL if item.pages else State.FAILED), f"error: {item.error}"
+                else:
+                    state, proof = State.PARTIAL, "open: the last page has not come"
+                window = (item.read.proves if item.is_complete else item.read.window) or run.window
+                fetched_at = last.fetched_at if last else dt.datetime.now(dt.UTC)
+                intervals += [
+                    Interval(
+                        account=run.account.name,
+                        dataset=contract.table,
+                        scope=scope,
+                        window=part,
+                        state=part_state,
+                        proof=proof,
+                        rows=None if item.read.stream else count if part_state is state else 0,
+                        fetched_at=fetched_at,
+                        load_id=batch.load_id,
+                        run_id=run.run_id,
+                    )
+                    for part, part_state in until_fetched(window, fetched_at, state)
+                ]
         return intervals
 
 

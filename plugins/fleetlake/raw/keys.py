@@ -87,7 +87,7 @@ class PageRef:
         path: place below the store; the ``raw_page`` column of published rows.
         key: the read it belongs to.
         seq: number within the read, from 0.
-        request, status, content_type, rows, is_last, fetched_at: see ``reading.Page``.
+        request, status, content_type, rows, is_last, scopes, refusal, fetched_at: see ``reading.Page``.
         cursor_in: cursor the request started from.
         cursor_out: cursor the next page starts from.
         sha256: digest of the body, hexadecimal.
@@ -107,6 +107,8 @@ class PageRef:
     fetched_at: dt.datetime
     sha256: str
     size: int
+    scopes: tuple[str, ...] = ()
+    refusal: str = ""
 
     @property
     def account(self) -> str:
@@ -145,6 +147,8 @@ class PageRef:
             "fetched_at": self.fetched_at.isoformat(),
             "sha256": self.sha256,
             "size": self.size,
+            **({"scopes": list(self.scopes)} if self.scopes else {}),
+            **({"refusal": self.refusal} if self.refusal else {}),
         }
 
     @classmethod
@@ -170,5 +174,7 @@ class PageRef:
             path=path,
             key=key,
             fetched_at=dt.datetime.fromisoformat(data["fetched_at"]),
+            scopes=tuple(data.get("scopes", ())),
+            refusal=data.get("refusal", ""),
             **{name: data[name] for name in names},
         )

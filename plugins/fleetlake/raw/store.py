@@ -66,6 +66,8 @@ class RawStore:
             cursor_out=page.cursor,
             is_last=page.is_last,
             rows=page.rows,
+            scopes=page.scopes,
+            refusal=page.refusal,
             fetched_at=page.fetched_at,
             sha256=hashlib.sha256(page.body).hexdigest(),
             size=len(page.body),

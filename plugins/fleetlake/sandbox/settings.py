@@ -23,6 +23,9 @@ class SandboxSettings:
         seed: same seed, same bytes.
         vehicles: vehicles of the main RCS customer.
         bikes: bikes of each PowUnity customer.
+        trucks: vehicles of the main Omnicomm customer.
+        cars: vehicles of the main SuiviDeFlotte customer.
+        cameras: cameras of the main OMNI Platform customer.
         as_of: the moment the sandbox believes it is, UTC; ``None`` = the real clock. Nothing received later is visible.
         history_start: first UTC day with data.
         host: address of the listeners.
@@ -35,6 +38,9 @@ class SandboxSettings:
     seed: int = 7
     vehicles: int = 12
     bikes: int = 10
+    trucks: int = 8
+    cars: int = 10
+    cameras: int = 4
     as_of: dt.datetime | None = None
     history_start: dt.date = dt.date(2025, 1, 1)
     host: str = "127.0.0.1"

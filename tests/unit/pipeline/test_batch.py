@@ -14,7 +14,7 @@ from tests.unit.pipeline.scripted import CONTRACTS, EVENTS, ScriptedSource, even
 EVENT = CONTRACTS["powunity.event"]
 
 
-def split(_feed, _dataset, body):
+def split(_feed, _dataset, body, _asked):
     return msgspec.json.decode(body, type=list[msgspec.Raw])
 
 

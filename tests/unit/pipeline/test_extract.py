@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fleetlake.errors import CredentialsRejected, IncompleteAnswer, ScopeUnavailable, VendorUnavailable
 from fleetlake.pipeline.extract import Read, extract
@@ -85,3 +87,47 @@ def test_vendor_that_fails_for_scope_after_scope_is_left_alone(raw):
 def test_wrong_configuration_stops_at_once(raw):
     with pytest.raises(CredentialsRejected):
         run(raw, ScriptedSource({"1": [CredentialsRejected("password")], "2": PAGES}), "1", "2")
+
+
+class BatchVendor:
+    """Answers for several vehicles at once; refuses those it must not show."""
+
+    def __init__(self, refused=(), breaks_after=None):
+        self.refused = refused
+        self.breaks_after = breaks_after
+
+    def batch_pages(self, feed, *, scopes, window, cursor):
+        for number, scope in enumerate(scopes):
+            if number < int(cursor or 0):
+                continue
+            if number == self.breaks_after:
+                raise VendorUnavailable("connection lost")
+            yield replace(
+                page(number, [event(int(scope))], last=number == len(scopes) - 1),
+                scopes=(scope,),
+                cursor=str(number + 1),
+                refusal="access denied" if scope in self.refused else "",
+            )
+
+    def close(self):
+        pass
+
+
+def batch_read():
+    return Read(feed=replace(EVENTS, batch=50), key=key("batch-1"), scopes=("1", "2", "3"))
+
+
+def test_refused_vehicle_of_a_batch_is_reported_and_the_others_are_read(raw):
+    (result,) = extract(raw, BatchVendor(refused=("2",)), [batch_read()])
+    assert result.is_complete
+    assert (result.answered, result.refused) == (("1", "3"), {"2": "access denied"})
+    assert isinstance(result.error, ScopeUnavailable)
+    assert "2: access denied" in str(result.error)
+
+
+def test_broken_batch_keeps_the_vehicles_that_were_answered(raw):
+    (first,) = extract(raw, BatchVendor(breaks_after=2), [batch_read()])
+    assert isinstance(first.error, VendorUnavailable)
+    assert first.answered == ("1", "2")
+    (second,) = extract(raw, BatchVendor(), [batch_read()])
+    assert (second.is_complete, second.fetched, second.answered) == (True, 1, ("1", "2", "3"))

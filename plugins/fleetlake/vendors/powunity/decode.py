@@ -7,6 +7,7 @@ import datetime as dt
 import msgspec
 
 from fleetlake.errors import ConfigError, MalformedAnswer
+from fleetlake.reading import Asked
 
 Raw = msgspec.Raw
 _ROWS = msgspec.json.Decoder(list[Raw])
@@ -20,13 +21,14 @@ _DATASETS = {
 }
 
 
-def split(feed: str, dataset: str, body: bytes) -> list[Raw]:
+def split(feed: str, dataset: str, body: bytes, asked: Asked | None = None) -> list[Raw]:  # noqa: ARG001
     """Cut an answer into rows of a dataset, each a JSON object.
 
     Args:
         feed: feed that the answer belongs to.
         dataset: table to fill, for example ``powunity.trip``.
         body: the answer as it came.
+        asked: not needed: these rows say whose they are.
 
     Raises:
         MalformedAnswer: the body is not a whole JSON array: cut off, an error text, a web page.

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from fleetlake.errors import ConfigError, MalformedAnswer
+from fleetlake.reading import Asked
 from fleetlake.vendors.rcs import dtc
 
 Raw = msgspec.Raw
@@ -57,13 +58,14 @@ _OVERVIEW = msgspec.json.Decoder(Overview)
 _CAMEL = re.compile(rb'"[a-z][a-z0-9]*[A-Z][A-Za-z0-9]*"\s*:')
 
 
-def split(feed: str, dataset: str, body: bytes) -> list[Raw]:
+def split(feed: str, dataset: str, body: bytes, asked: Asked | None = None) -> list[Raw]:  # noqa: ARG001
     """Cut an answer into rows of a dataset, each a JSON object.
 
     Args:
         feed: feed that the answer belongs to.
         dataset: table to fill, for example ``rcs.trouble``.
         body: the answer as it came.
+        asked: not needed: these rows say whose they are.
 
     Raises:
         MalformedAnswer: the body is not a whole answer of this feed.
