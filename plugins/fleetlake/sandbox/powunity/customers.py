@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fleetlake.errors import ConfigError
 from fleetlake.sandbox.dice import number
+from fleetlake.sandbox.powunity import tracker
 from fleetlake.sandbox.powunity.model import to_ms
 from fleetlake.sandbox.powunity.reports import Thresholds
+from fleetlake.sandbox.powunity.tracker import Move
 from fleetlake.sandbox.rooms import Context
-from fleetlake.sandbox.world import BIKE, DAY_S, Fleet, Vehicle
+from fleetlake.sandbox.world import BIKE, DAY_S, Fleet, Late, Sample, Vehicle
 from fleetlake.window import utc
 
 CUSTOMERS = ("north", "south")
@@ -40,6 +43,9 @@ class Assumptions:
         history_days: positions and events older than this are gone; 0 = kept for ever (POW-09).
         readded_bike: number of the bike whose tracker is removed and added again, per customer; -1 = none.
         readded_at: when, ISO 8601; from then on it has a new id and none of its history.
+        moved_bike: number of the bike whose tracker is put onto another bike, per customer; -1 = none.
+        moved_at: when, ISO 8601; the tracker keeps its id and its odometer.
+        moved_onto: number of the bike it is put onto; one without tracker of its own, so not below the number of bikes.
     """
 
     user_token: bool = True
@@ -55,6 +61,9 @@ class Assumptions:
     history_days: int = 0
     readded_bike: int = -1
     readded_at: str = ""
+    moved_bike: int = -1
+    moved_at: str = ""
+    moved_onto: int = -1
 
     @property
     def thresholds(self) -> Thresholds:
@@ -74,15 +83,25 @@ class Bike:
 
     Attributes:
         customer: number of its customer.
-        vehicle: what it does, in the world.
+        vehicle: the bike it was made for; what that bike does, in the world.
         registration: 0, or 1 after it was removed and added again.
         since_ms: it has no data before; 0 = no limit.
+        move: when it was put onto another bike, ``None`` = never.
     """
 
     customer: int
     vehicle: Vehicle
     registration: int
     since_ms: int
+    move: Move | None = None
+
+    def samples(self, day: int) -> tuple[Sample, ...]:
+        """What it takes on ``day``, by time."""
+        return tracker.samples(self.vehicle, self.move, day)
+
+    def late(self, day: int) -> list[Late]:
+        """Stretches of ``day`` that it uploads late, in order."""
+        return list(tracker.late(self.vehicle, self.move, day))
 
     @property
     def ordinal(self) -> int:
@@ -172,6 +191,7 @@ class Customer:
         self.fleet: Fleet = context.world.fleet(f"powunity.{self.name}", context.settings.bikes, BIKE)
         readded = self.assumptions.readded_at
         self._readded_ms = to_ms(utc(readded)) if readded else 0
+        self._move = self._read_move()
 
     @property
     def user_id(self) -> int:
@@ -209,7 +229,21 @@ class Customer:
 
     def _bike(self, vehicle: Vehicle) -> Bike:
         again = vehicle.index == self.assumptions.readded_bike and self._context.clock.now_ms() >= self._readded_ms
-        return Bike(self.index, vehicle, int(again), self._readded_ms if again else 0)
+        move = self._move if vehicle.index == self.assumptions.moved_bike else None
+        return Bike(self.index, vehicle, int(again), self._readded_ms if again else 0, move)
+
+    def _read_move(self) -> Move | None:
+        bike, at, onto = self.assumptions.moved_bike, self.assumptions.moved_at, self.assumptions.moved_onto
+        if bike < 0:
+            return None
+        if not at or onto < len(self.fleet):
+            raise ConfigError(
+                f"the tracker of bike {bike} is moved onto bike {onto} at {at!r}",
+                where="--set powunity.moved_bike",
+                remedy=f"give powunity.moved_at (ISO 8601) and powunity.moved_onto, at least {len(self.fleet)}: "
+                "the bikes below have trackers",
+            )
+        return Move(to_ms(utc(at)) // 1000, self._context.world.fleet(self.fleet.name, onto + 1, BIKE)[onto])
 
     def user(self, token: str) -> dict[str, Any]:
         """The User object, in the server's field order."""
@@ -266,7 +300,7 @@ class Customer:
 
     def drivers(self) -> list[dict[str, Any]]:
         """Driver objects."""
-        found = (self.fleet.driver(index) for index in range(len(self.fleet)))
+        found = (self.fleet.driver(index) for index in range(self._drivers))
         return [
             {
                 "id": 1 + driver.index * len(CUSTOMERS) + self.index,
@@ -280,7 +314,12 @@ class Customer:
     def driver_name(self, unique_id: str) -> str | None:
         """Name of the driver with this key."""
         index = int(unique_id[-4:])  # the world numbers its drivers in the last digits
-        return self.fleet.driver(index).name if index < len(self.fleet) else None
+        return self.fleet.driver(index).name if index < self._drivers else None
+
+    @property
+    def _drivers(self) -> int:
+        """As many as bikes, the one without tracker included when a tracker is put onto it."""
+        return max(len(self.fleet), self._move.onto.index + 1 if self._move else 0)
 
     def maintenance(self) -> list[dict[str, Any]]:
         """Maintenance objects: one rule, by distance in metres."""

@@ -109,8 +109,8 @@ class Feed:
         today = now // DAY
         heard = [position.server_ms for position in self.positions(bike, (today - 1) * DAY, now)]
         for day in range(today - 2, today - 2 - MAX_LATE_S // DAY_S, -1):
-            late = bike.vehicle.late(day)
-            if late and max(heard, default=0) < late.received * SECOND <= now:
+            received = [late.received * SECOND for late in bike.late(day)]
+            if any(max(heard, default=0) < moment <= now for moment in received):
                 heard += [position.server_ms for position in self.positions(bike, day * DAY, (day + 1) * DAY - 1)]
         return max(heard, default=None)
 
@@ -162,8 +162,8 @@ class Feed:
 
     def _make_positions(self, bike: Bike, day: int) -> tuple[Position, ...]:
         vehicle = bike.vehicle
-        samples = vehicle.samples(day)
-        before = vehicle.samples(day - 1)
+        samples = bike.samples(day)
+        before = bike.samples(day - 1)
         odometer = before[-1].odometer_m if before else (samples[0].odometer_m if samples else 0)
         alarms = _alarms(bike, day, samples)
         network = _network(vehicle) if vehicle.index % 3 == 1 else None
@@ -240,15 +240,12 @@ class Feed:
 
     def _status_events(self, bike: Bike, day: int) -> Iterator[Event]:
         """A bike whose data came late was out of reach: offline three minutes on, online with the next data in time."""
-        late = bike.vehicle.late(day) if self._positions(bike, day) else None
-        if late is None:
-            return
-        back = (position for step in (0, 1) for position in self._positions(bike, day + step))
-        online = next(position.server_ms for position in back if position.fix_ms >= late.end * SECOND)
-        for kind, time in (("deviceOffline", late.start * SECOND + OFFLINE_AFTER_MS), ("deviceOnline", online)):
-            yield Event(
-                id=bike.event_id(time // SECOND, _KINDS[kind]), device_id=bike.id, type=kind, time_ms=time, known_ms=time
-            )
+        for late in bike.late(day) if self._positions(bike, day) else ():
+            back = (position for step in (0, 1) for position in self._positions(bike, day + step))
+            online = next(position.server_ms for position in back if position.fix_ms >= late.end * SECOND)
+            for kind, time in (("deviceOffline", late.start * SECOND + OFFLINE_AFTER_MS), ("deviceOnline", online)):
+                number = bike.event_id(time // SECOND, _KINDS[kind])
+                yield Event(id=number, device_id=bike.id, type=kind, time_ms=time, known_ms=time)
 
 
 def _rides_of(samples: Sequence[Sample]) -> set[Ride]:
