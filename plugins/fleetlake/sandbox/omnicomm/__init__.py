@@ -1,0 +1,1 @@
+"""Omnicomm Online, simulated: the REST interface that a pipeline reads."""
