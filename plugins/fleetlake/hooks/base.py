@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fleetlake.accounts import Account
     from fleetlake.http.rate_gate import RateGate
+    from fleetlake.http.tokens import TokenStore
 
 WAREHOUSE_CONN_ID = "fleetlake_warehouse"
 """Connection with the warehouse's address; read when ``FLEETLAKE_WAREHOUSE_URL`` is not set."""
@@ -101,6 +102,19 @@ class FleetHook(BaseHook):
     def gate(self, key: str, rate: float, burst: float) -> RateGate | None:
         """The rate gate ``key``, shared through the warehouse by all processes; ``None`` when no warehouse is configured."""
         return _shared_gate(self._warehouse_url, key, rate, burst) if self._warehouse_url else None
+
+    def tokens(self, key: str, secret: str) -> TokenStore | None:
+        """The login's token, shared through the warehouse by all processes; ``None`` when no warehouse is configured.
+
+        Args:
+            key: name of the login.
+            secret: the connection's secret, with which the token is encrypted.
+        """
+        if not self._warehouse_url:
+            return None
+        from fleetlake.http.tokens import PostgresTokens
+
+        return PostgresTokens(self._warehouse_url, key, secret)
 
     def test_connection(self) -> tuple[bool, str]:
         """What Airflow's "Test" button asks: does it work, and if not, what is wrong and how to mend it."""

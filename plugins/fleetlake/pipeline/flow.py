@@ -209,6 +209,7 @@ class Pipeline:
                 more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
                 holes.append(f"{table}: {len(missing)} of {len(scopes)} not complete ({named}{more})")
         self._build_docs()
+        self.warehouse.record_run_end(run.dag_id, run.run_id, is_complete=not holes)
         if holes:
             raise IncompleteAnswer(
                 "; ".join(holes),

@@ -115,6 +115,7 @@ class Publisher:
             for item in batch.reads:
                 if item.read.stream and item.is_complete and item.cursor:
                     tx.advance_cursor(run.account.name, contract.table, item.read.scope, item.cursor, item.read.since)
+            tx.record_changes(record)
         summary.add(
             contract.table,
             read=batch.rows_read,

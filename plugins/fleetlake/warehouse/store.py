@@ -120,6 +120,16 @@ class Warehouse:
             ledger.record(connection, intervals, supersede=supersede)
             connection.commit()
 
+    def record_run_end(self, dag_id: str, run_id: str, *, is_complete: bool) -> None:
+        """Remember that a run was judged: whoever builds on its rows need not wait for more of them."""
+        with self._connection() as connection:
+            connection.execute(
+                "INSERT INTO ops.run_end (dag_id, run_id, state) VALUES (%s, %s, %s) ON CONFLICT (dag_id, run_id)"
+                " DO UPDATE SET state = excluded.state, ended_at = now()",
+                [dag_id, run_id, "complete" if is_complete else "incomplete"],
+            )
+            connection.commit()
+
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def rows(
