@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fleetlake.errors import ConfigError
-from fleetlake.sandbox.settings import SandboxSettings
+from fleetlake.sandbox.settings import SIZES, SandboxSettings
 from fleetlake.window import Window, utc
 
 app = typer.Typer(help="The vendors, simulated on loopback.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -32,12 +32,15 @@ class Form(StrEnum):
 def serve(
     state: State = None,
     host: Annotated[str, typer.Option(help="Address of the listeners.")] = "127.0.0.1",
-    rcs_port: Annotated[int, typer.Option(help="Port of RCS; 0 = a free one.")] = 0,
-    powunity_port: Annotated[int, typer.Option(help="Port of PowUnity; 0 = a free one.")] = 0,
-    control_port: Annotated[int, typer.Option(help="Port of the control listener; 0 = a free one.")] = 0,
+    ports: Annotated[
+        list[str] | None, typer.Option("--port", help="Port of a vendor or of control: rcs=4433; none = a free one.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same data.")] = 7,
     vehicles: Annotated[int, typer.Option(help="Vehicles of the main RCS customer.")] = 12,
     bikes: Annotated[int, typer.Option(help="Bikes of each PowUnity customer.")] = 10,
+    trucks: Annotated[int, typer.Option(help="Vehicles of the main Omnicomm customer.")] = 8,
+    cars: Annotated[int, typer.Option(help="Vehicles of the main SuiviDeFlotte customer.")] = 10,
+    cameras: Annotated[int, typer.Option(help="Cameras of the main OMNI Platform customer.")] = 4,
     as_of: Annotated[str | None, typer.Option(help="The moment it is, ISO 8601 UTC; none = the real clock.")] = None,
     assumptions: Annotated[
         list[str] | None, typer.Option("--set", help="A vendor's open question: rcs.cursor_inclusive=false.")
@@ -58,9 +61,12 @@ def serve(
         seed=seed,
         vehicles=vehicles,
         bikes=bikes,
+        trucks=trucks,
+        cars=cars,
+        cameras=cameras,
         as_of=utc(as_of) if as_of else None,
         host=host,
-        ports={"rcs": rcs_port, "powunity": powunity_port, "control": control_port},
+        ports=_ports(ports or []),
         assumptions=_pairs(assumptions or []),
     )
     sandbox = Sandbox(settings, [Fault.parse(text) for text in faults or []])
@@ -88,6 +94,9 @@ def truth(
     seed: Annotated[int | None, typer.Option(help="Instead of the seed in sandbox.json.")] = None,
     vehicles: Annotated[int | None, typer.Option(help="Instead of the number in sandbox.json.")] = None,
     bikes: Annotated[int | None, typer.Option(help="Instead of the number in sandbox.json.")] = None,
+    trucks: Annotated[int | None, typer.Option(help="Instead of the number in sandbox.json.")] = None,
+    cars: Annotated[int | None, typer.Option(help="Instead of the number in sandbox.json.")] = None,
+    cameras: Annotated[int | None, typer.Option(help="Instead of the number in sandbox.json.")] = None,
     as_of: Annotated[str | None, typer.Option(help="Instead of the moment in sandbox.json.")] = None,
 ) -> None:
     """Print what is true, from the generator and not through the vendors' interfaces."""
@@ -96,7 +105,15 @@ def truth(
 
     if bool(start) != bool(end):
         raise ConfigError("--from and --to belong together", remedy="give both, or none for everything until now")
-    given = {"seed": seed, "vehicles": vehicles, "bikes": bikes, "as_of": as_of}
+    given = {
+        "seed": seed,
+        "vehicles": vehicles,
+        "bikes": bikes,
+        "trucks": trucks,
+        "cars": cars,
+        "cameras": cameras,
+        "as_of": as_of,
+    }
     context = Context.of(
         _settings(state or _default_state(), {key: value for key, value in given.items() if value is not None})
     )
@@ -124,12 +141,27 @@ def _settings(state: Path, given: dict[str, Any]) -> SandboxSettings:
             f"{path} is missing", remedy="start `fleetlake sandbox serve`, or say which world is meant with --seed"
         )
     known = json.loads(path.read_text()) if path.is_file() else {}
-    values = {key: known[key] for key in ("seed", "vehicles", "bikes", "as_of", "assumptions") if key in known} | given
+    values = {key: known[key] for key in ("seed", *SIZES, "as_of", "assumptions") if key in known} | given
     if "history_start" in known:
         values["history_start"] = dt.date.fromisoformat(known["history_start"])
     if values.get("as_of"):
         values["as_of"] = utc(values["as_of"])
     return SandboxSettings(state_dir=state, **values)
+
+
+def _ports(texts: list[str]) -> dict[str, int]:
+    from fleetlake.sandbox.rooms import ROOMS
+    from fleetlake.sandbox.server import CONTROL
+
+    ports = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if name not in (*ROOMS, CONTROL) or not number.isdecimal():
+            raise ConfigError(
+                f"--port {text!r}", where="--port", remedy=f"write name=number; names: {', '.join((*ROOMS, CONTROL))}"
+            )
+        ports[name] = int(number)
+    return ports
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

@@ -46,6 +46,9 @@ class Room(Protocol):
         base_path: path below which the interface lives, for the address in ``sandbox.json``; no trailing slash.
         datasets: names that ``truth`` knows, as the contracts name them.
         error_body: content type and bytes for the fault "status 200 with an error body".
+
+    A room may have ``pace``: fields of a connection to it that let a client ask quicker than it would ask the real vendor,
+    where the vendor states no limit and clients are careful by themselves.
     """
 
     name: str

@@ -24,7 +24,7 @@ from fleetlake.sandbox.layer import Layer
 from fleetlake.sandbox.pki import Pki
 from fleetlake.sandbox.request_log import RequestLog
 from fleetlake.sandbox.rooms import Context, room, rooms
-from fleetlake.sandbox.settings import SandboxSettings
+from fleetlake.sandbox.settings import SIZES, SandboxSettings
 
 CONTROL = "control"
 
@@ -81,9 +81,11 @@ class Sandbox:
         self.pki = Pki(state / "pki")
         self.urls: dict[str, str] = {}
         self.customers: dict[str, Any] = {}
+        self.pace: dict[str, Any] = {}
         self._listeners: list[tuple[_Listener, socket.socket]] = []
         for name, vendor in rooms(settings.rooms).items():
             self.customers[name] = {key: dict(value) for key, value in vendor.customers(self.context, self.pki).items()}
+            self.pace[name] = dict(getattr(vendor, "pace", {}))
             self._listen(name, Layer(vendor, self.context, self.board, self.log), vendor.tls(self.pki), vendor.base_path)
         self._listen(CONTROL, control_app(self.context.clock, self.board, self.log, self.publish), None, "")
 
@@ -97,7 +99,7 @@ class Sandbox:
             bound.close()
             raise ConfigError(
                 f"cannot listen on {self.settings.host}:{port}: {error.strerror}",
-                where=f"--{name}-port",
+                where=f"--port {name}=…",
                 remedy="choose another port, or 0 for a free one",
             ) from None
         # Quiet: a broken connection is our own doing more often than not.
@@ -130,13 +132,13 @@ class Sandbox:
             "pid": os.getpid(),
             "urls": self.urls,
             "seed": settings.seed,
-            "vehicles": settings.vehicles,
-            "bikes": settings.bikes,
+            **{name: getattr(settings, name) for name in SIZES},
             "as_of": as_of.isoformat() if as_of else None,
             "history_start": settings.history_start.isoformat(),
             "assumptions": dict(settings.assumptions),
             "ca": str(self.pki.ca),
             "customers": self.customers,
+            "pace": self.pace,
         }
 
     async def serve(self, ready: Callable[[], None] = lambda: None) -> None:

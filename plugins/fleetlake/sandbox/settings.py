@@ -13,6 +13,9 @@ from fleetlake.errors import ConfigError
 
 T = TypeVar("T")
 
+SIZES = ("vehicles", "bikes", "trucks", "cars", "cameras")
+"""Settings that say how large the fleets are."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxSettings:
@@ -29,7 +32,7 @@ class SandboxSettings:
         as_of: the moment the sandbox believes it is, UTC; ``None`` = the real clock. Nothing received later is visible.
         history_start: first UTC day with data.
         host: address of the listeners.
-        ports: port by listener (``rcs``, ``powunity``, ``control``); absent or 0 = a free one.
+        ports: port by listener (a vendor's name, or ``control``); absent or 0 = a free one.
         rooms: vendors to serve; ``None`` = all.
         assumptions: overrides of room settings, ``"rcs.take_max": 500``; see each room's assumptions class.
     """

@@ -8,11 +8,8 @@ from typing import Any
 from fleetlake.accounts import Account
 from fleetlake.errors import ConfigError
 
-_OWN_FIELDS = {"email": "login", "login": "login", "password": "password"}
+_OWN_FIELDS = {"email": "login", "login": "login", "username": "login", "password": "password"}
 """Credentials that have a field of their own in an Airflow connection; all others go into ``extra``."""
-
-_HASTE = {"powunity": {"rate_per_s": 20}}
-"""A vendor that states no limit is asked slowly by default; its sandbox need not be spared."""
 
 
 def sandbox_connections(accounts: Iterable[Account], sandbox: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -22,7 +19,7 @@ def sandbox_connections(accounts: Iterable[Account], sandbox: Mapping[str, Any])
 
     Args:
         accounts: from ``accounts.yaml``.
-        sandbox: content of ``sandbox.json``: ``urls`` by vendor, ``customers`` by vendor and name.
+        sandbox: content of ``sandbox.json``: ``urls`` and ``pace`` by vendor, ``customers`` by vendor and name.
 
     Raises:
         ConfigError: the sandbox does not know the vendor, or has fewer customers than there are accounts.
@@ -44,7 +41,7 @@ def sandbox_connections(accounts: Iterable[Account], sandbox: Mapping[str, Any])
             "conn_type": account.vendor,
             "host": sandbox["urls"][account.vendor],
             "description": f"sandbox customer {name}",
-            "extra": dict(_HASTE.get(account.vendor, {})),
+            "extra": dict(sandbox.get("pace", {}).get(account.vendor, {})),
         }
         for key, value in customers[name].items():
             if key in _OWN_FIELDS:

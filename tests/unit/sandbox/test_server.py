@@ -147,7 +147,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"{port}.*--rcs-port"):
+        with pytest.raises(ConfigError, match=f"{port}.*--port rcs="):
             Sandbox(SandboxSettings(state_dir=tmp_path, rooms=("rcs",), ports={"rcs": port}))
 
 

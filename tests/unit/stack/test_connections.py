@@ -20,6 +20,7 @@ SANDBOX: dict[str, Any] = {
             "north": {"email": "n@x", "password": "pn", "token": "tn"},
         },
     },
+    "pace": {"rcs": {}, "powunity": {"rate_per_s": 20}},
 }
 
 

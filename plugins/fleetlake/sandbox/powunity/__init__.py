@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from starlette.datastructures import Headers, QueryParams
@@ -27,6 +27,7 @@ class PowUnityRoom:
 
     name = "powunity"
     base_path = "/api"
+    pace: ClassVar = {"rate_per_s": 20}  # no limit is known, so clients go gently (POW-05)
     datasets = truth.DATASETS
     error_body = (JSON, b"Connection is not available, request timed out after 30000ms - SQLTransientConnectionException")
 
