@@ -73,6 +73,11 @@ class Ride:
     _speeds: tuple[float, ...]
     _driven: tuple[float, ...]
 
+    @property
+    def max_speed_ms(self) -> float:
+        """Highest speed on the way, m/s."""
+        return max(self._speeds)
+
     def driven(self, time: int) -> tuple[float, float]:
         """Metres driven since the start, and speed in m/s, at ``time``."""
         at = min(max(time, self.start), self.end) - self.start
@@ -81,6 +86,23 @@ class Ride:
         v0, v1 = self._speeds[index], self._speeds[index + 1]
         speed = v0 + (v1 - v0) * (at - t0) / (t1 - t0)
         return self._driven[index] + (v0 + speed) / 2 * (at - t0), speed
+
+    def faster_than(self, speed_ms: float) -> list[tuple[int, int]]:
+        """The stretches ``[start, end)`` of whole seconds at which it goes faster than this, in order."""
+        found: list[tuple[int, int]] = []
+        for (t0, t1), (v0, v1) in zip(pairwise(self._times), pairwise(self._speeds), strict=True):
+            if v0 <= speed_ms and v1 <= speed_ms:
+                continue
+            crossing = t0 if v0 == v1 else t0 + (speed_ms - v0) / (v1 - v0) * (t1 - t0)
+            start = t0 if v0 > speed_ms else math.floor(crossing) + 1
+            end = t1 if v1 >= speed_ms else math.ceil(crossing)
+            if start >= end:
+                continue
+            if found and found[-1][1] == self.start + start:
+                found[-1] = (found[-1][0], self.start + end)
+            else:
+                found.append((self.start + start, self.start + end))
+        return found
 
     def place(self, driven_m: float) -> Place:
         """Where the vehicle is after ``driven_m`` metres of this ride."""

@@ -278,15 +278,20 @@ class Vehicle:
         """Start of each ride: by day between morning and evening, with the last one laid over midnight if ``night``."""
         roll = dice(*self.key, "starts", day)
         by_day = durations[:-1] if night else durations
-        slack = _LAST_RIDE_S - _FIRST_RIDE_S - sum(by_day) - _GAP_S * len(by_day)
         weights = [roll.uniform(0.2, 1.0) for _ in range(len(by_day) + 1)]
+        last, before = _LAST_RIDE_S, 0
+        if night:
+            # A long one begins early enough to be over before the next morning's rides; those of this day make room.
+            before = max(math.floor(durations[-1] * roll.uniform(0.3, 0.7)), durations[-1] - _FIRST_RIDE_S + _GAP_S)
+            last = min(last, DAY_S - before)
+        slack = max(last - _FIRST_RIDE_S - sum(by_day) - _GAP_S * len(by_day), 0)
         starts, at = [], day * DAY_S + _FIRST_RIDE_S
         for duration, weight in zip(by_day, weights, strict=False):
             at += math.floor(slack * weight / sum(weights))
             starts.append(at)
             at += duration + _GAP_S
         if night:
-            starts.append((day + 1) * DAY_S - math.floor(durations[-1] * roll.uniform(0.3, 0.7)))
+            starts.append((day + 1) * DAY_S - before)
         return starts
 
     def latest(self, now_ms: int) -> Sample | None:

@@ -14,7 +14,7 @@ from fleetlake.sandbox.world import Profile, Vehicle
 
 CUSTOMERS = ("trucks", "other")
 
-TRUCK = Profile(kind="truck", km_per_day=150.0, speed_kmh=(48.0, 58.0), outings=2)
+TRUCK = Profile(kind="truck", km_per_day=150.0, speed_kmh=(42.0, 50.0), outings=2)
 """A delivery truck: away in the morning, back in the evening, now and then through the night."""
 
 _FIRST_TERMINAL = {"trucks": 202_000_001, "other": 202_500_001}
