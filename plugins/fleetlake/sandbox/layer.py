@@ -17,6 +17,9 @@ from fleetlake.sandbox.rooms import Context, Room
 
 _HTML = b"<html><head><title>%d</title></head><body><center><h1>%d Bad Gateway</h1></center><hr>proxy</body></html>"
 _PAGES_KEPT = 500
+_ROWS = ("items", "data")
+"""Members that hold the rows, in answers that are objects."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -107,7 +110,8 @@ class Layer:
             value = json.loads(answer.body)
         except ValueError:
             return
-        rows = value.get("items") if isinstance(value, dict) else value
+        name = next((name for name in _ROWS if name in value), "") if isinstance(value, dict) else ""
+        rows = value.get(name) if isinstance(value, dict) else value
         if not isinstance(rows, list):
             return
         turned = rows
@@ -117,7 +121,7 @@ class Layer:
         while len(self._last) > _PAGES_KEPT:
             self._last.popitem(last=False)
         if wanted:
-            value = {**value, "items": turned} if isinstance(value, dict) else turned
+            value = {**value, name: turned} if isinstance(value, dict) else turned
             answer.body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
