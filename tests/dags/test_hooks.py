@@ -185,5 +185,5 @@ def test_a_trigger_reads_its_connection_without_blocking_its_loop(connection, mo
 
 
 def test_a_vendor_without_hook_is_named():
-    with pytest.raises(ConfigError, match=r"no hook for vendor 'omnicomm' .*accounts\.yaml: fleet"):
-        hook_for(Account(name="fleet", vendor="omnicomm", conn_id="omnicomm_default"))
+    with pytest.raises(ConfigError, match=r"no hook for vendor 'nowhere' .*accounts\.yaml: fleet"):
+        hook_for(Account(name="fleet", vendor="nowhere", conn_id="nowhere_default"))

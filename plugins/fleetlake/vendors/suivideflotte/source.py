@@ -1,0 +1,172 @@
+"""SuiviDeFlotte as the pipeline sees it: feeds and pages."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+
+from fleetlake.errors import ConfigError, CursorStuck, MalformedAnswer
+from fleetlake.http.answers import Answer
+from fleetlake.reading import Feed, Kind, Page
+from fleetlake.vendors.suivideflotte.client import VENDOR_PAGE, SuiviDeFlotteClient, filters, judge_vehicle, segment
+from fleetlake.vendors.suivideflotte.decode import Listing, is_end, listing
+from fleetlake.vendors.suivideflotte.fieldmap import TABLES, FieldMap, Resource
+from fleetlake.vendors.suivideflotte.localtime import to_vendor_time
+from fleetlake.window import Window
+
+
+def _feed(name: str, kind: Kind, *, per_scope: bool = False, max_days: int | None = None) -> Feed:
+    return Feed(name=name, kind=kind, per_scope=per_scope, datasets=(TABLES[name],), max_days=max_days)
+
+
+FEEDS: Mapping[str, Feed] = {
+    feed.name: feed
+    for feed in (
+        _feed("vehicles", Kind.SNAPSHOT),
+        # Some days in one request: calls are scarcer than rows.
+        _feed("trips", Kind.WINDOW, per_scope=True, max_days=7),
+        _feed("alerts", Kind.WINDOW, max_days=7),
+        _feed("poi", Kind.SNAPSHOT),
+        _feed("drivers", Kind.SNAPSHOT),
+    )
+}
+
+
+class SuiviDeFlotteSource:
+    """One SuiviDeFlotte account's data, page by page (``fleetlake.reading.Source``).
+
+    Args:
+        client: the account's client.
+        fieldmap: the account's mapping file.
+    """
+
+    feeds = FEEDS
+
+    def __init__(self, client: SuiviDeFlotteClient, fieldmap: FieldMap) -> None:
+        self.client = client
+        self.fieldmap = fieldmap
+
+    def pages(
+        self, feed: str, *, scope: str, window: Window | None, cursor: str | None, stream: bool = False
+    ) -> Iterator[Page]:
+        """See ``fleetlake.reading.Source.pages``.
+
+        A list is read by id upwards. It is no snapshot: when a row vanishes while it is read, later rows move one place
+        up, and one slips from the next page to the one read before. So every page is read again right after the next
+        one; rows that come twice are one for the pipeline. The cursor is the page to go on with, and its size.
+
+        The end is a paginator's last page, an empty page, or the refusal of a page past the end.
+        """
+        if feed not in FEEDS:
+            raise ConfigError(
+                f"SuiviDeFlotte has no feed {feed!r}", where="suivideflotte", remedy=f"one of {', '.join(FEEDS)}"
+            )
+        if stream or (window is None) != (FEEDS[feed].kind is Kind.SNAPSHOT):
+            reads = "no window" if FEEDS[feed].kind is Kind.SNAPSHOT else "windows only"
+            raise ConfigError(f"feed {feed!r} reads {reads}", where="suivideflotte")
+        resource = self.fieldmap.resource(feed)
+        path = resource.path.replace("{scope}", segment(scope))
+        query = self._query(resource, scope, window)
+        number, size = _position(cursor)
+        before: Listing | None = None
+        while True:
+            answer = self._ask(resource, path, query, scope, number, size)
+            found = _checked(answer, number)
+            size = size or self.client.per_page
+            if number > 1:
+                again = self._ask(resource, path, query, scope, number - 1, size)
+                before = _checked(again, number - 1)
+                yield _page(again, len(before.data), f"{number}/{size}", is_last=False)
+            is_last = _is_end(found, before, size)
+            yield _page(answer, len(found.data), f"{number + 1}/{size}", is_last=is_last)
+            if is_last:
+                return
+            number += 1
+            if number > self.client.config.max_pages:
+                raise CursorStuck(
+                    f"the list has not ended after {self.client.config.max_pages} pages",
+                    where=answer.request,
+                    remedy="raise max_pages if the list is that long; else the vendor repeats itself",
+                )
+
+    def check(self) -> str:
+        """See ``SuiviDeFlotteClient.check``."""
+        return self.client.check(self.fieldmap.resource("vehicles").path)
+
+    def close(self) -> None:
+        """Give back sockets."""
+        self.client.close()
+
+    def _query(self, resource: Resource, scope: str, window: Window | None) -> dict[str, str]:
+        query = filters(
+            fields=resource.top_fields if resource.only_fields else (),
+            equals={name: value.replace("{scope}", scope) for name, value in resource.equals.items()},
+            sort=[resource.sort] if resource.sort else (),
+        )
+        if window is not None:
+            to_text = functools.partial(to_vendor_time, zone=self.fieldmap.zone, form=self.fieldmap.date_format)
+            query |= {
+                resource.start: to_text(window.start - resource.margin),
+                resource.end: to_text(window.end + resource.margin),
+            }
+        return query
+
+    def _ask(
+        self, resource: Resource, path: str, query: Mapping[str, str], scope: str, number: int, size: int | None
+    ) -> Answer:
+        try:
+            return self.client.page(path, query, page=number, per_page=size)
+        except ConfigError as error:
+            error.where = f"{error.where}; {resource.where}"
+            if "{scope}" in resource.path and "HTTP 404" in error.message:
+                self._find_vehicle(scope)
+            raise
+
+    def _find_vehicle(self, vehicle: str) -> None:
+        """A 404 to a vehicle's list: is the vehicle gone, or the path wrong?
+
+        Raises:
+            ScopeUnavailable: the vendor does not know the vehicle.
+        """
+        vehicles = self.fieldmap.resource("vehicles").path
+        self.client.get(f"{vehicles}/{segment(vehicle)}", judge=functools.partial(judge_vehicle, vehicle))
+
+
+def _position(cursor: str | None) -> tuple[int, int | None]:
+    if cursor is None:
+        return 1, None
+    number, _, size = cursor.partition("/")
+    return int(number), int(size)
+
+
+def _checked(answer: Answer, number: int) -> Listing:
+    if answer.status == 422 and is_end(answer.body):
+        return Listing([])
+    found = listing(answer.body)
+    if found.current_page is not None and found.current_page != number:
+        raise MalformedAnswer(f"page {number} was asked for, page {found.current_page} came", where=answer.request)
+    return found
+
+
+def _is_end(found: Listing, before: Listing | None, size: int) -> bool:
+    if not found.data:
+        return True
+    if found.last_page is not None:
+        return found.current_page is not None and found.current_page >= found.last_page
+    if before is not None and found.data == before.data:
+        return True  # an array that does not page: every page is the whole
+    # A limit we do not know of may cut pages short, but none below the vendor's own page.
+    return len(found.data) < min(size, VENDOR_PAGE)
+
+
+def _page(answer: Answer, rows: int, cursor: str, *, is_last: bool) -> Page:
+    return Page(
+        body=answer.body,
+        request=answer.request,
+        status=answer.status,
+        content_type=answer.content_type,
+        fetched_at=answer.fetched_at,
+        rows=rows,
+        cursor=cursor,
+        is_last=is_last,
+    )
