@@ -19,8 +19,8 @@ on a property
     ``read``        how to read it: ``iso`` (text with zone), ``naive`` (text without zone, taken as UTC), ``unix_s`` and
                     ``unix_ms`` (number of seconds or milliseconds since 1970), ``lower``, ``json``
 
-Checks are ODCS ``quality`` entries of the ``library`` type plus ``required``, ``unique``, ``primaryKey``, ``enum`` and
-``logicalTypeOptions`` (minimum, maximum, pattern).
+Checks of the table are ODCS ``quality`` entries (see ``TableCheck``); checks of a column are its ``required``, ``unique``,
+``primaryKey``, ``enum`` and ``logicalTypeOptions`` (minimum, maximum, pattern).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from fleetlake.equations import Equation, read_equation
 from fleetlake.errors import ContractError
 from fleetlake.reading import Kind
 
@@ -112,21 +113,28 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class TableCheck:
-    """A check about a whole batch.
+    """A check about a whole batch, or about several columns of a row.
 
     Attributes:
         name: ``freshness`` (seconds allowed between window end and newest row), ``max_rejected_pct`` (share of rows a batch
-            may lose to quarantine before it is held) or ``row_count_min``.
-        limit: the number that goes with it.
+            may lose to quarantine before it is held), ``row_count_min``, or ``identity`` (an equation between columns).
+        limit: the number that goes with it; of an identity how far off it may be.
         severity: ``warning``, ``error`` or ``critical``.
+        equation: of an identity.
     """
 
     name: str
     limit: float
     severity: str
+    equation: Equation | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, unique within a contract: a table may have several identities."""
+        return self.name if self.equation is None else f"{self.name}: {self.equation.text}"
 
 
-TABLE_CHECKS = ("freshness", "max_rejected_pct", "row_count_min")
+TABLE_CHECKS = ("freshness", "max_rejected_pct", "row_count_min", "identity")
 SEVERITIES = ("warning", "error", "critical")
 
 
@@ -327,7 +335,7 @@ def _contract(path: Path, document: OpenDataContractStandard, schema: SchemaObje
         time_column=custom.get("timeColumn"),
         merge=_one_of(custom.get("merge", "replace"), ["replace", "coalesce"], "merge", where),
         ignored=frozenset(custom.get("ignored", ())),
-        checks=tuple(_table_check(check, where) for check in schema.quality or ()),
+        checks=tuple(_table_check(check, columns, where) for check in schema.quality or ()),
         grain=schema.dataGranularityDescription,
         limitations=document.description.limitations if document.description else None,
         path=path,
@@ -374,7 +382,7 @@ def _column(prop: SchemaProperty, path: str) -> Column:
     )
 
 
-def _table_check(check: Any, where: str) -> TableCheck:
+def _table_check(check: Any, columns: Sequence[Column], where: str) -> TableCheck:
     limit = check.mustBeLessOrEqualTo if check.mustBeLessOrEqualTo is not None else check.mustBeGreaterOrEqualTo
     if limit is None:
         raise ContractError(
@@ -382,10 +390,25 @@ def _table_check(check: Any, where: str) -> TableCheck:
             where=where,
             remedy="give mustBeLessOrEqualTo or mustBeGreaterOrEqualTo",
         )
+    name = _one_of(check.name, list(TABLE_CHECKS), "quality", where)
     return TableCheck(
-        name=_one_of(check.name, list(TABLE_CHECKS), "quality", where),
+        name=name,
         limit=float(limit),
         severity=_one_of(check.severity or "warning", list(SEVERITIES), "severity", where),
+        equation=_equation(check.implementation, columns, where) if name == "identity" else None,
+    )
+
+
+def _equation(text: Any, columns: Sequence[Column], where: str) -> Equation:
+    numbers = [column.name for column in columns if column.type in ("bigint", "integer", "double precision")]
+    try:
+        return read_equation(text if isinstance(text, str) else "", numbers)
+    except ValueError as error:
+        problem = str(error)
+    raise ContractError(
+        f"identity: {problem}",
+        where=where,
+        remedy="write implementation: total_s = moving_s + standing_s, of number columns",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleetlake.contracts import ACCOUNT, LOADED_AT, PROVENANCE, Column, Contract
+from fleetlake.contracts import ACCOUNT, LOADED_AT, PROVENANCE, Column, Contract, TableCheck
 from fleetlake.reading import Kind
 
 _KINDS = {
@@ -105,9 +105,7 @@ def _contract(contract: Contract) -> list[str]:
     ]
     if contract.limitations:
         facts.append(["limits", contract.limitations])
-    facts += [
-        [f"check `{item.name}`", f"{_table_check(item.name, item.limit)} ({item.severity})"] for item in contract.checks
-    ]
+    facts += [[f"check `{item.name}`", f"{_table_check(item)} ({item.severity})"] for item in contract.checks]
     columns = [
         [f"`{column.name}`", _type(column), column.unit or "", column.description, _source(column), _checks(column)]
         for column in contract.columns
@@ -159,12 +157,14 @@ def _checks(column: Column) -> str:
     return f"{'; '.join(checks)} ({column.severity})" if checks else ""
 
 
-def _table_check(name: str, limit: float) -> str:
+def _table_check(check: TableCheck) -> str:
+    if check.equation is not None:
+        return f"`{check.equation.text}`, give or take {check.limit:g}; nulls pass"
     return {
-        "freshness": f"newest row at most {limit:g} s older than the end of the window",
-        "max_rejected_pct": f"at most {limit:g} % of a batch's rows set aside",
-        "row_count_min": f"at least {limit:g} rows in a batch",
-    }[name]
+        "freshness": f"newest row at most {check.limit:g} s older than the end of the window",
+        "max_rejected_pct": f"at most {check.limit:g} % of a batch's rows set aside",
+        "row_count_min": f"at least {check.limit:g} rows in a batch",
+    }[check.name]
 
 
 def _sql_section(table: _SqlTable) -> list[str]:

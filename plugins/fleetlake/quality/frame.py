@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
+from fleetlake.contracts import TableCheck
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
@@ -30,8 +32,13 @@ def unknown(name: str) -> str:
     return f"{name} (unknown)"
 
 
-def with_findings(batch: pa.Table, unknown_values: Mapping[str, Set[Any]]) -> pa.Table:
-    """The batch with ``NOT_FINITE`` and ``unknown`` columns, which Great Expectations wants to see empty.
+def off(check: TableCheck) -> str:
+    """Extra column of an identity: how far its row is off where that is too far, else null."""
+    return f"({check.title})"
+
+
+def with_findings(batch: pa.Table, unknown_values: Mapping[str, Set[Any]], checks: Sequence[TableCheck] = ()) -> pa.Table:
+    """The batch with ``NOT_FINITE``, ``unknown`` and ``off`` columns, which Great Expectations wants to see empty.
 
     Null and NaN are one value in a pandas float column, so NaN is found here. Unknown references are found here because
     Great Expectations copies a set of values some eighty times, and the set can have thousands.
@@ -39,6 +46,7 @@ def with_findings(batch: pa.Table, unknown_values: Mapping[str, Set[Any]]) -> pa
     Args:
         batch: the batch.
         unknown_values: by column, those of its values that the other table does not have.
+        checks: the contract's; of them the identities whose columns are there as numbers.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -54,6 +62,13 @@ def with_findings(batch: pa.Table, unknown_values: Mapping[str, Set[Any]]) -> pa
         column = batch.column(name)
         wrong = pc.is_in(column, value_set=pa.array(list(values), column.type))
         batch = batch.append_column(unknown(name), pc.if_else(wrong, column, pa.scalar(None, column.type)))
+    numbers = {item.name for item in batch.schema if pa.types.is_integer(item.type) or pa.types.is_floating(item.type)}
+    for check in checks:
+        # Where one is not there the check of types holds the batch.
+        if check.equation is not None and check.equation.columns <= numbers:
+            difference = check.equation.differences(batch)
+            is_off = pc.greater(pc.abs(difference), check.limit)
+            batch = batch.append_column(off(check), pc.if_else(is_off, difference, pa.scalar(None, pa.float64())))
     return batch
 
 

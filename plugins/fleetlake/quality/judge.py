@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fleetlake.contracts import Contract
 from fleetlake.errors import ConfigError
 from fleetlake.quality import engine
-from fleetlake.quality.frame import NOT_FINITE, to_frame, unknown, with_findings
+from fleetlake.quality.frame import NOT_FINITE, off, to_frame, unknown, with_findings
 from fleetlake.quality.suite import BATCH_CHECKS, NEWEST, build_suite, identity, severity_of
 from fleetlake.window import Window
 
@@ -67,7 +67,7 @@ class Outcome:
 
 def judge(contract: Contract, batch: pa.Table, window: Window | None, known_values: Mapping[str, Set[Any]]) -> list[Outcome]:
     """One outcome per check of the contract; arguments and errors as of ``fleetlake.quality.audit``."""
-    batch = with_findings(batch, _unknown_values(contract, batch, known_values))
+    batch = with_findings(batch, _unknown_values(contract, batch, known_values), contract.checks)
     parameters = _parameters(contract, batch, window)
     expectations = [
         item for item in build_suite(contract).expectations if identity(item)[0] != "freshness" or NEWEST in parameters
@@ -95,6 +95,7 @@ def _frames(
     subjects = {identity(item)[1] for item in single}
     checked = [column.name for column in contract.columns if column.name in subjects]
     checked += [NOT_FINITE, *(unknown(column.name) for column in contract.columns if column.references)]
+    checked += [off(check) for check in contract.checks if check.equation is not None]
     if batch.num_rows <= SLICE_ROWS:
         yield whole + single, sorted({*keys, *checked}), batch, 0
         return

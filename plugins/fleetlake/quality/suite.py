@@ -13,6 +13,7 @@ check              expectation                                                  
 ``primary_key``    no two rows of a batch have the same key                                    error, or the keys' highest
 ``freshness``      the newest row is not older than the window's end less the limit            the check's
 ``row_count_min``  at least so many rows                                                       the check's
+``identity: …``    the equation holds in every row; nulls pass                                 the check's
 =================  ==========================================================================  ==========================
 
 How new the newest row must be changes from batch to batch: it is a suite parameter, so a suite is built once per process
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from fleetlake.contracts import SEVERITIES, Column, Contract
 from fleetlake.errors import ConfigError, ContractError
 from fleetlake.quality.engine import load
-from fleetlake.quality.frame import DTYPES, NOT_FINITE, unknown
+from fleetlake.quality.frame import DTYPES, NOT_FINITE, off, unknown
 from fleetlake.window import utc
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ def _expectations(contract: Contract) -> Iterator[Expectation]:
                 min_value=int(check.limit),
                 **_about("row_count_min", None, check.severity, f"The batch has at least {check.limit:g} rows."),
             )
+        elif check.equation is not None:
+            text = f"{check.equation.text}, give or take {check.limit:g}; nulls pass."
+            yield gxe.ExpectColumnValuesToBeNull(column=off(check), **_about(check.title, None, check.severity, text))
 
 
 def _key_expectation(contract: Contract) -> Expectation:

@@ -190,7 +190,7 @@ def _reason(contract: Contract, batch: pa.Table, row: int, check: str, name: str
         keys = [column.name for column in contract.columns if column.is_key]
         return f"{', '.join(f'{key} {_value(batch, key, row)}' for key in keys)}: a later row has the same key"
     if name is None:
-        return f"check {check} failed"
+        return f"{check} does not hold"
     value = _value(batch, name, row)
     if check == "required" and batch.column(name)[row].as_py() is None:
         return f"{name} is missing"
@@ -223,7 +223,7 @@ def _first_not_finite(batch: pa.Table, row: int) -> str | None:
 
 def _check_result(contract: Contract, outcome: Outcome, rows: int) -> CheckResult:
     column: Column | None = contract.column(outcome.column) if outcome.column else None
-    limits = {check.name: f"{check.limit:g}" for check in contract.checks}
+    limits = {check.title: f"{check.limit:g}" for check in contract.checks}
     limit = limits.get(outcome.check) or (limit_text(column, outcome.check) if column else None)
     return CheckResult(
         check=outcome.check,
