@@ -5,15 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fleetlake.errors import ConfigError
 from fleetlake.sandbox.settings import SIZES, SandboxSettings
 from fleetlake.window import Window, utc
+
+if TYPE_CHECKING:
+    from fleetlake.sandbox.rooms import Context
 
 app = typer.Typer(help="The vendors, simulated on loopback.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -84,11 +88,15 @@ def serve(
 
 @app.command()
 def truth(
-    vendor: Annotated[str, typer.Argument(help="rcs, powunity, …")],
+    vendor: Annotated[str, typer.Argument(help="rcs, powunity, …; fleet = the vendor-neutral tables.")],
     dataset: Annotated[str, typer.Argument(help="Name of the dataset, as the contracts name it: telemetry.")],
     start: Annotated[str | None, typer.Option("--from", help="First moment, ISO 8601.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End, exclusive.")] = None,
     customer: Annotated[str | None, typer.Option(help="Customer of the vendor; none = the first.")] = None,
+    accounts: Annotated[
+        list[str] | None, typer.Option("--account", help="For fleet: vendor:account that is loaded; none = all.")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="For fleet: the file that maps devices to vehicles.")] = None,
     form: Annotated[Form, typer.Option("--format", help="Rows, their count, or count and digest.")] = Form.JSONL,
     state: State = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the seed in sandbox.json.")] = None,
@@ -118,7 +126,10 @@ def truth(
         _settings(state or _default_state(), {key: value for key, value in given.items() if value is not None})
     )
     window = Window.parse(start, end) if start and end else None
-    rows = room(vendor).truth(context, dataset, window, customer)
+    if vendor == "fleet":
+        rows = _fleet_rows(context, dataset, window, accounts, mapping)
+    else:
+        rows = room(vendor).truth(context, dataset, window, customer)
     if form is Form.JSONL:
         for row in rows:
             typer.echo(canonical_row(row))
@@ -127,6 +138,19 @@ def truth(
     else:
         digest = Digest.of(rows)
         typer.echo(json.dumps({"rows": digest.rows, "digest": digest.digest}))
+
+
+def _fleet_rows(
+    context: Context, table: str, window: Window | None, accounts: list[str] | None, mapping: Path | None
+) -> Iterator[Mapping[str, Any]]:
+    from fleetlake.sandbox.fleet import FleetTruth, all_accounts
+
+    if window is None:
+        raise ConfigError("truth of the fleet needs --from and --to", remedy="give the days that are loaded")
+    pairs = [tuple(text.split(":", 1)) for text in accounts or ()]
+    if wrong := [pair[0] for pair in pairs if len(pair) != 2]:
+        raise ConfigError(f"--account {wrong[0]!r}", remedy="write vendor:account, for example powunity:north")
+    return FleetTruth(context, [(pair[0], pair[1]) for pair in pairs] or all_accounts(), window, mapping).rows(table)
 
 
 def _default_state() -> Path:
