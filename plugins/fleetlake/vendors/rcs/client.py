@@ -125,6 +125,24 @@ class RcsClient:
         query = {**_range(start, last), "severity": self.config.severity}
         return self._scoped(vehicle_id, f"/vehicles/{_segment(vehicle_id)}/health-reports", query)
 
+    def users(self, start: dt.datetime, last: dt.datetime) -> Answer:
+        """``GET /users``: app users by the time of their registration. Names of the parameters are an assumption.
+
+        Args:
+            start: first second.
+            last: last second, included.
+        """
+        return self._session.get("/users", _range(start, last))
+
+    def client_notifications(self, start: dt.datetime, last: dt.datetime) -> Answer:
+        """``GET /client-notifications``: offers already sent, by planned time. Names of the parameters are an assumption.
+
+        Args:
+            start: first second.
+            last: last second, included.
+        """
+        return self._session.get("/client-notifications", _range(start, last))
+
     def submit_overview(self, start: dt.datetime, last: dt.datetime) -> str:
         """``POST /vehicle-health/reports``: start an overview of the fleet; returns the task's token.
 

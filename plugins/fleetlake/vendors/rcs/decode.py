@@ -13,9 +13,11 @@ from typing import Any
 
 import msgspec
 
+from fleetlake.contracts import load_contracts
 from fleetlake.errors import ConfigError, MalformedAnswer
 from fleetlake.reading import Asked
-from fleetlake.vendors.rcs import dtc
+from fleetlake.settings import Settings
+from fleetlake.vendors.rcs import dtc, privacy
 
 Raw = msgspec.Raw
 ZONE = dt.UTC
@@ -58,14 +60,14 @@ _OVERVIEW = msgspec.json.Decoder(Overview)
 _CAMEL = re.compile(rb'"[a-z][a-z0-9]*[A-Z][A-Za-z0-9]*"\s*:')
 
 
-def split(feed: str, dataset: str, body: bytes, asked: Asked | None = None) -> list[Raw]:  # noqa: ARG001
+def split(feed: str, dataset: str, body: bytes, asked: Asked | None = None) -> list[Raw]:
     """Cut an answer into rows of a dataset, each a JSON object.
 
     Args:
         feed: feed that the answer belongs to.
         dataset: table to fill, for example ``rcs.trouble``.
         body: the answer as it came.
-        asked: not needed: these rows say whose they are.
+        asked: account, whose policy about personal data counts.
 
     Raises:
         MalformedAnswer: the body is not a whole answer of this feed.
@@ -73,7 +75,13 @@ def split(feed: str, dataset: str, body: bytes, asked: Asked | None = None) -> l
     """
     if (feed, dataset) not in _SPLITTERS:
         raise ConfigError(f"feed {feed!r} holds no rows of {dataset!r}", where="rcs")
-    return _SPLITTERS[feed, dataset](body)
+    found = _SPLITTERS[feed, dataset](body)
+    masks = _PERSONAL.get(dataset)
+    if masks and privacy.is_masked(asked.account if asked else None):
+        contract = load_contracts(Settings.from_env().include, "rcs")[dataset]
+        known = {column.source for column in contract.columns if column.source}
+        return [privacy.mask_row(row, masks, known) for row in found]
+    return found
 
 
 def rows(body: bytes) -> list[Raw]:
@@ -150,7 +158,20 @@ _SPLITTERS = {
     ("health_overview", "rcs.health_report"): overview_rows,
     ("health_reports", "rcs.health_report"): rows,
     ("health_reports", "rcs.trouble"): trouble_rows,
+    ("users", "rcs.app_user"): rows,
+    ("client_notifications", "rcs.client_notification"): rows,
 }
+_PERSONAL = {
+    "rcs.app_user": {
+        "phone": privacy.mask_phone,
+        "first_name": privacy.mask_name,
+        "last_name": privacy.mask_name,
+        "middle_name": privacy.mask_name,
+        "email": privacy.mask_email,
+    },
+    "rcs.client_notification": {"user_phones": privacy.mask_phone},
+}
+"""Fields that say who somebody is, by dataset."""
 
 
 def to_vendor_time(moment: dt.datetime) -> str:

@@ -30,6 +30,10 @@ FEEDS: Mapping[str, Feed] = {
             datasets=("rcs.health_report", "rcs.trouble"),
             max_days=7,
         ),
+        Feed(name="users", kind=Kind.WINDOW, per_scope=False, datasets=("rcs.app_user",), max_days=7),
+        Feed(
+            name="client_notifications", kind=Kind.WINDOW, per_scope=False, datasets=("rcs.client_notification",), max_days=7
+        ),
     )
 }
 
@@ -49,6 +53,7 @@ class RcsSource:
 
         Telemetry pages carry the greatest revision seen as cursor; the last one is an answer with nothing greater than
         that. Health reports come one page per piece of at most ``report_days`` dates; their cursor is the piece's end.
+        Users and notifications are one page.
         """
         if feed == "vehicles":
             yield from self._vehicles()
@@ -56,6 +61,8 @@ class RcsSource:
             yield from self._telemetry(scope, window, cursor, stream)
         elif feed == "health_reports":
             yield from self._health_reports(scope, _required(window, feed), cursor)
+        elif feed in ("users", "client_notifications"):
+            yield self._whole(feed, _required(window, feed))
         else:
             known = feed in FEEDS
             raise ConfigError(
@@ -122,6 +129,12 @@ class RcsSource:
             answer = self.client.health_reports(vehicle, piece.start, _last_second(piece.end))
             rows = len(decode.rows(answer.body))
             yield page_of(answer, rows=rows, cursor=piece.end.isoformat(), is_last=piece.end == window.end)
+
+    def _whole(self, feed: str, window: Window) -> Page:
+        """An answer about the fleet and a window; the vendor does not page it."""
+        call = self.client.users if feed == "users" else self.client.client_notifications
+        answer = call(window.start, _last_second(window.end))
+        return page_of(answer, rows=len(decode.rows(answer.body)))
 
 
 def _last_second(end: dt.datetime) -> dt.datetime:
