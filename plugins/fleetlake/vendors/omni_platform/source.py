@@ -1,0 +1,205 @@
+"""OMNI Platform as the pipeline sees it: feeds and pages."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from fleetlake.errors import ConfigError, IncompleteAnswer, Retriable, ScopeUnavailable
+from fleetlake.http.answers import Answer
+from fleetlake.reading import Feed, Kind, Page
+from fleetlake.vendors.omni_platform import decode
+from fleetlake.vendors.omni_platform.client import OmniClient
+from fleetlake.vendors.omni_platform.listings import LISTS
+from fleetlake.vendors.omni_platform.paging import Listed, Placed, whole_pass
+from fleetlake.window import Window
+
+_SECOND = dt.timedelta(seconds=1)
+
+
+def _list_feed(name: str, dataset: str) -> Feed:
+    return Feed(name=name, kind=Kind.SNAPSHOT, per_scope=False, datasets=(dataset,))
+
+
+FEEDS: Mapping[str, Feed] = {
+    feed.name: feed
+    for feed in (
+        _list_feed("cameras", "omni_platform.camera"),
+        _list_feed("agents", "omni_platform.agent"),
+        _list_feed("profile_groups", "omni_platform.profile_group"),
+        _list_feed("profiles", "omni_platform.profile"),
+        Feed(name="events", kind=Kind.WINDOW, per_scope=False, datasets=("omni_platform.event",), max_days=1),
+    )
+}
+
+
+class _Place(NamedTuple):
+    """Where a read of events goes on: inside a piece of its window, or at the start of the next (``total`` is ``None``)."""
+
+    start: dt.datetime
+    end: dt.datetime | None = None
+    offset: int = 0
+    total: int | None = None
+
+    @classmethod
+    def of(cls, cursor: str) -> _Place:
+        try:
+            start, *rest = cursor.split()
+            if not rest:
+                return cls(dt.datetime.fromisoformat(start))
+            end, offset, total = rest
+            return cls(dt.datetime.fromisoformat(start), dt.datetime.fromisoformat(end), int(offset), int(total))
+        except ValueError:
+            raise ConfigError(f"{cursor!r} is no cursor of events", where="events") from None
+
+    def __str__(self) -> str:
+        if self.end is None:
+            return self.start.isoformat()
+        return f"{self.start.isoformat()} {self.end.isoformat()} {self.offset} {self.total}"
+
+
+class OmniSource:
+    """One workspace's data, page by page (``fleetlake.reading.Source``).
+
+    Args:
+        client: the connection.
+        now: what time it is.
+    """
+
+    feeds = FEEDS
+
+    def __init__(self, client: OmniClient, now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)) -> None:
+        self.client = client
+        self._now = now
+        self._ttl: dt.timedelta | None = None
+        self._knows_ttl = False
+
+    def pages(
+        self,
+        feed: str,
+        *,
+        scope: str,  # noqa: ARG002 - every feed is about the whole workspace
+        window: Window | None,
+        cursor: str | None,
+        stream: bool = False,
+    ) -> Iterator[Page]:
+        """See ``fleetlake.reading.Source.pages``.
+
+        Events come in pieces of at most an hour, each listed in a pass during which ``totalCount`` stood still; a cursor
+        names piece, offset and ``totalCount``. The proof that nothing is missing is a whole pass over every piece.
+
+        Raises:
+            Retriable: the end of the window is too young to be read for good, or a piece does not stand still.
+            IncompleteAnswer: the window reaches into the future.
+            ScopeUnavailable: the vendor does not keep a part of the window any more.
+        """
+        if feed in LISTS:
+            yield from self._list(feed, cursor)
+            return
+        if feed != "events":
+            raise ConfigError(
+                f"OMNI Platform has no feed {feed!r}", where="omni_platform", remedy=f"one of {', '.join(FEEDS)}"
+            )
+        if window is None or stream:
+            raise ConfigError(f"feed {feed!r} reads windows only", where="omni_platform")
+        yield from self._events(window, cursor)
+
+    def check(self) -> str:
+        """See ``OmniClient.check``."""
+        return self.client.check()
+
+    def close(self) -> None:
+        """Give back sockets."""
+        self.client.close()
+
+    def _list(self, feed: str, cursor: str | None) -> Iterator[Page]:
+        config = self.client.config
+        offset, total = map(int, cursor.split()) if cursor else (0, None)
+
+        def ask(at: int) -> Listed[Answer]:
+            return _listed(feed, self.client.listed(feed, offset=at, limit=config.page_size))
+
+        for placed in whole_pass(ask, offset=offset, total=total, max_restarts=config.max_restarts, where=feed):
+            yield _page(placed, feed, cursor=f"{placed.offset} {placed.total}", is_last=placed.offset == placed.total)
+
+    def _events(self, window: Window, cursor: str | None) -> Iterator[Page]:
+        kept_since = self._kept_since()
+        first = window.start if kept_since is None else max(window.start, kept_since)
+        place = _Place.of(cursor) if cursor else _Place(first)
+        while place.start < window.end:
+            settled = (self._now() - self.client.config.settling).replace(microsecond=0)
+            end = place.end or min(place.start + self.client.config.longest_window, window.end, settled)
+            if end <= place.start:
+                raise self._too_young(window, place.start)
+            piece = Window(place.start, end)
+            for placed in self._piece(piece, place):
+                is_end = placed.offset == placed.total
+                after = _Place(end) if is_end else _Place(place.start, end, placed.offset, placed.total)
+                is_last = is_end and end == window.end and first == window.start
+                yield _page(placed, f"events {piece}", cursor=str(after), is_last=is_last)
+            place = _Place(end)
+        if first > window.start:
+            raise ScopeUnavailable(
+                f"the vendor keeps events for {self._ttl}: what happened before {first.isoformat()} is gone there",
+                where=f"events {window}",
+                remedy="rows loaded earlier stay; if the time is wrong, set activity_ttl_unit_s in the connection",
+            )
+
+    def _piece(self, piece: Window, place: _Place) -> list[Placed[Answer]]:
+        config = self.client.config
+
+        def ask(at: int) -> Listed[Answer]:
+            return _listed("events", self.client.events(piece, offset=at, limit=config.page_size))
+
+        return whole_pass(
+            ask, offset=place.offset, total=place.total, max_restarts=config.max_restarts, where=f"events {piece}"
+        )
+
+    def _kept_since(self) -> dt.datetime | None:
+        """From when on the vendor still has everything, as a whole second; ``None`` = no limit is known."""
+        if not self._knows_ttl:
+            self._ttl = self.client.activity_ttl()
+            self._knows_ttl = True
+        if self._ttl is None:
+            return None
+        try:
+            return (self._now() - self._ttl).replace(microsecond=0) + _SECOND
+        except OverflowError:
+            return None
+
+    def _too_young(self, window: Window, done: dt.datetime) -> Retriable | IncompleteAnswer:
+        wait = window.end + self.client.config.settling - self._now()
+        where = f"events {window}"
+        if wait <= 2 * self.client.config.settling:
+            return Retriable(
+                f"events younger than {self.client.config.settle_s} s may still be joined by others: read until {done.isoformat()}",
+                where=where,
+                remedy="it is tried again when they have settled",
+                retry_after=max(1.0, wait.total_seconds() + 1),
+            )
+        return IncompleteAnswer(
+            f"the window reaches into the future: read until {done.isoformat()}",
+            where=where,
+            remedy="what there is so far is loaded; the run of the next day completes it",
+        )
+
+
+def _listed(feed: str, answer: Answer) -> Listed[Answer]:
+    found = decode.rows(feed, answer.body)
+    return Listed(answer, found.total, found.ids())
+
+
+def _page(placed: Placed[Answer], what: str, *, cursor: str, is_last: bool) -> Page:
+    answer = placed.page
+    return Page(
+        body=answer.body,
+        # The address is the same for all: what was asked for stands in the body that was sent.
+        request=f"{answer.request} {what}, rows {placed.offset - placed.rows} to {placed.offset} of {placed.total}",
+        status=answer.status,
+        content_type=answer.content_type,
+        fetched_at=answer.fetched_at,
+        rows=placed.rows,
+        cursor=cursor,
+        is_last=is_last,
+    )
