@@ -35,6 +35,8 @@ class RcsAssumptions:
         other_vehicles: vehicles of a second customer; for the first they do not exist.
         rightless_vehicles: vehicles bound to the first customer without any right (403).
         rightless_listed: ``GET /vehicles`` names them all the same.
+        truth_personal_data: ``mask`` or ``keep``: how truth tells names, phone numbers and addresses of users. The
+            interface tells them as they are; tables hide them unless an account wants otherwise.
     """
 
     cursor_inclusive: bool = True
@@ -64,3 +66,4 @@ class RcsAssumptions:
     other_vehicles: int = 2
     rightless_vehicles: int = 1
     rightless_listed: bool = False
+    truth_personal_data: str = "mask"

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fleetlake.sandbox.layer import faults_of, peer_of
 from fleetlake.sandbox.rate_limit import RateLimit
-from fleetlake.sandbox.rcs import checks, diagnostics
+from fleetlake.sandbox.rcs import checks, diagnostics, people
 from fleetlake.sandbox.rcs.checks import Refused
 from fleetlake.sandbox.rcs.park import CUSTOMERS, Car, Park, is_guid
 from fleetlake.sandbox.rcs.tasks import Task
@@ -50,6 +50,8 @@ class Interface:
             routes=[
                 Route(f"{prefix}/", self._endpoint(self._root, anonymous=True)),
                 Route(f"{prefix}/parameters", self._endpoint(self._parameters)),
+                Route(f"{prefix}/users", self._endpoint(self._users)),
+                Route(f"{prefix}/client-notifications", self._endpoint(self._notifications)),
                 Route(f"{prefix}/vehicles", self._endpoint(self._vehicles, retired=True)),
                 Route(f"{prefix}/vehicles/{{vehicle}}", self._endpoint(self._vehicle, retired=True)),
                 Route(f"{prefix}/vehicles/{{vehicle}}/health-reports", self._endpoint(self._reports, retired=True)),
@@ -117,6 +119,25 @@ class Interface:
 
     async def _vehicle(self, request: Request) -> Response:
         return _json(self._describe(self._car(request), self._context.clock.now_ms()))
+
+    async def _users(self, request: Request) -> Response:
+        start, end = self._interval(request)
+        found = people.users(self._park, customer_of(request.scope) or "", start, end, self._now())
+        return self._rows(msgspec.json.encode(self._user(user)) for user in found)
+
+    async def _notifications(self, request: Request) -> Response:
+        start, end = self._interval(request)
+        found = people.notifications(self._park, customer_of(request.scope) or "", start, end, self._now())
+        return self._rows(msgspec.json.encode(self._notification(offer)) for offer in found)
+
+    def _interval(self, request: Request) -> tuple[int, int]:
+        """``from`` and ``to``, both optional and of any length, as ``[start, end)``."""
+        start = checks.a_datetime(request, "from", required=False)
+        end = checks.a_datetime(request, "to", required=False)
+        if start is not None and end is not None and end < start:
+            raise Refused(400, "OUT_OF_RANGE", "to", "before `from`")
+        last = self._now() if end is None else end
+        return start or 0, last + (end is None or self._assumptions.time_end_inclusive)
 
     async def _history(self, request: Request) -> Response:
         start = checks.a_datetime(request, "from", required=False)
@@ -246,6 +267,42 @@ class Interface:
             "device": {"number": car.device.upper(), "firmware": car.firmware},
             "last_state": self._telemetry.latest(car, now_ms) if car.readable else None,
         }
+
+    @staticmethod
+    def _user(user: people.User) -> dict[str, Any]:
+        body = {
+            "id": user.id.upper() if user.registered % 2 else user.id,
+            "source_id": user.source_id,
+            "registered_at": naive(user.registered),
+            "updated_at": naive(user.updated),
+            "phone": user.phone,
+            "first_name": user.first_name,
+            "last_name": user.last_name,
+            "middle_name": user.middle_name,
+            "email": user.email,
+            "city": user.city,
+            "locale": user.locale,
+            "dealer_network": user.dealer_network,
+            "vehicle_ids": user.vehicle_ids,
+        }
+        return {key: value for key, value in body.items() if value is not None}
+
+    @staticmethod
+    def _notification(offer: people.Notification) -> dict[str, Any]:
+        body = {
+            "id": offer.id,
+            "type": offer.kind,
+            "created_at": naive(offer.created),
+            "planned_at": naive(offer.planned),
+            "sent_at": naive(offer.sent),
+            "title": offer.title,
+            "text": offer.text,
+            "dealer_network": offer.dealer_network,
+            "vehicle_ids": offer.vehicle_ids,
+            "user_phones": offer.user_phones,
+            "recipients_count": offer.recipients,
+        }
+        return {key: value for key, value in body.items() if value is not None}
 
     @staticmethod
     def _written(car: Car) -> str:

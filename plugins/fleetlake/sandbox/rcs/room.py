@@ -22,7 +22,7 @@ class RcsRoom:
 
     name = "rcs"
     base_path = ""
-    datasets = ("vehicle", "telemetry", "health_report", "trouble")
+    datasets = ("vehicle", "telemetry", "health_report", "trouble", "app_user", "client_notification")
     error_body = ("application/json", b'{"error":{"type":"InternalError","message":"unexpected"}}')
 
     def customers(self, context: Context, pki: Pki) -> Mapping[str, Mapping[str, str]]:  # noqa: ARG002

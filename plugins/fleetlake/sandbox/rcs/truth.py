@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from fleetlake.sandbox.rcs import diagnostics
+from fleetlake.sandbox.rcs import diagnostics, people
 from fleetlake.sandbox.rcs.park import Park
 from fleetlake.sandbox.rcs.telemetry import Telemetry, event_second, revision_of
 from fleetlake.sandbox.world import DAY_S, moment
@@ -95,6 +95,8 @@ def truth(park: Park, dataset: str, window: Window | None, customer: str) -> Ite
         "telemetry": _telemetry,
         "health_report": _reports,
         "trouble": _troubles,
+        "app_user": _users,
+        "client_notification": _notifications,
     }
     return makers[dataset](park, customer, window, now_ms)
 
@@ -175,6 +177,55 @@ def _troubles(park: Park, customer: str, window: Window | None, now_ms: int) -> 
             }
 
 
+def _users(park: Park, customer: str, window: Window | None, now_ms: int) -> Iterator[Row]:
+    start, end = _bounds(window, now_ms)
+    keeps = park.assumptions.truth_personal_data == "keep"
+    for user in people.users(park, customer, start, end, now_ms // 1000):
+        yield {
+            "user_id": user.id,
+            "source_id": user.source_id,
+            "registered_time": moment(user.registered),
+            "updated_time": moment(user.updated),
+            "phone": user.phone if keeps else _ending(user.phone),
+            "first_name": user.first_name if keeps else _initial(user.first_name),
+            "last_name": user.last_name if keeps else _initial(user.last_name),
+            "middle_name": user.middle_name if keeps else _initial(user.middle_name),
+            "email": user.email if keeps or user.email is None else "***@" + user.email.split("@")[1],
+            "city": user.city,
+            "locale": user.locale,
+            "dealer_network": user.dealer_network,
+            "vehicle_ids": None if user.vehicle_ids is None else list(user.vehicle_ids),
+        }
+
+
+def _notifications(park: Park, customer: str, window: Window | None, now_ms: int) -> Iterator[Row]:
+    start, end = _bounds(window, now_ms)
+    keeps = park.assumptions.truth_personal_data == "keep"
+    for offer in people.notifications(park, customer, start, end, now_ms // 1000):
+        phones = offer.user_phones
+        yield {
+            "notification_id": offer.id,
+            "notification_type": offer.kind,
+            "planned_time": moment(offer.planned),
+            "created_time": moment(offer.created),
+            "sent_time": moment(offer.sent),
+            "title": offer.title,
+            "message": offer.text,
+            "dealer_network": offer.dealer_network,
+            "vehicle_ids": None if offer.vehicle_ids is None else list(offer.vehicle_ids),
+            "user_phones": None if phones is None else [phone if keeps else _ending(phone) for phone in phones],
+            "recipients_count": offer.recipients,
+        }
+
+
+def _initial(name: str | None) -> str | None:
+    return None if name is None else f"{name[0]}***"
+
+
+def _ending(phone: str) -> str:
+    return f"***{phone[-2:]}"
+
+
 def _all_reports(park: Park, customer: str, window: Window | None, now_ms: int) -> Iterator[diagnostics.Report]:
     start, end = _seconds(window)
     now = now_ms // 1000
@@ -195,6 +246,11 @@ def _seconds(window: Window | None) -> tuple[int | None, int | None]:
     if window is None:
         return None, None
     return (-int(-window.start.timestamp() // 1), -int(-window.end.timestamp() // 1))
+
+
+def _bounds(window: Window | None, now_ms: int) -> tuple[int, int]:
+    start, end = _seconds(window)
+    return start or 0, now_ms // 1000 + 1 if end is None else end
 
 
 def _time(text: str | None) -> dt.datetime | None:
