@@ -31,11 +31,14 @@ class Listing(msgspec.Struct):
     Attributes:
         data: the rows.
         current_page, last_page: where a paginator stands; ``None`` for an array.
+        first, last: numbers of the first and last row in the whole list, from 1, as a paginator says.
     """
 
     data: list[Raw]
     current_page: int | None = None
     last_page: int | None = None
+    first: int | None = msgspec.field(default=None, name="from")
+    last: int | None = msgspec.field(default=None, name="to")
 
 
 class _ApiError(msgspec.Struct):

@@ -180,10 +180,9 @@ def _resource(name: str, entry: Any, contract: Contract, factors: Mapping[str, f
     if not isinstance(path, str) or not path.startswith("/") or "?" in path:
         raise ConfigError(f"path is {path!r}", where=where, remedy="write it from the slash on, without query")
     equals = {str(key): str(value) for key, value in _mapping(entry.get("equals", {}), f"{where}.equals").items()}
-    if (contract.scope_column is not None and contract.time_column is not None) != (
-        _PLACE in path + "".join(equals.values())
-    ):
-        says = "must name its vehicle" if contract.time_column else "is about the whole fleet"
+    is_per_vehicle = contract.scope_column is not None and contract.time_column is not None
+    if is_per_vehicle != (_PLACE in path + "".join(equals.values())):
+        says = "must name its vehicle" if is_per_vehicle else "is about the whole fleet"
         raise ConfigError(f"the request {says}", where=where, remedy=f"see {_PLACE} in path or equals in default.yaml")
     for key in ("from", "to"):
         if str(entry.get(key, key)) in RESERVED:

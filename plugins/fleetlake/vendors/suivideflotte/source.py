@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 
-from fleetlake.errors import ConfigError, CursorStuck, MalformedAnswer
+from fleetlake.errors import ConfigError, CursorStuck, IncompleteAnswer, MalformedAnswer
 from fleetlake.http.answers import Answer
 from fleetlake.reading import Feed, Kind, Page
 from fleetlake.vendors.suivideflotte.client import VENDOR_PAGE, SuiviDeFlotteClient, filters, judge_vehicle, segment
@@ -77,6 +77,8 @@ class SuiviDeFlotteSource:
                 again = self._ask(resource, path, query, scope, number - 1, size)
                 before = _checked(again, number - 1)
                 yield _page(again, len(before.data), f"{number}/{size}", is_last=False)
+                if found.data and found.data == before.data and found.last_page is not None:
+                    raise CursorStuck(f"page {number} has the rows of the page before", where=answer.request)
             is_last = _is_end(found, before, size)
             yield _page(answer, len(found.data), f"{number + 1}/{size}", is_last=is_last)
             if is_last:
@@ -145,6 +147,13 @@ def _checked(answer: Answer, number: int) -> Listing:
     found = listing(answer.body)
     if found.current_page is not None and found.current_page != number:
         raise MalformedAnswer(f"page {number} was asked for, page {found.current_page} came", where=answer.request)
+    promised = found.last - found.first + 1 if found.first is not None and found.last is not None else len(found.data)
+    if len(found.data) != promised:
+        raise IncompleteAnswer(
+            f"page {number} says it has {promised} rows and has {len(found.data)}",
+            where=answer.request,
+            remedy="it is asked for again by the next run",
+        )
     return found
 
 
