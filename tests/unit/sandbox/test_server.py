@@ -19,7 +19,7 @@ from fleetlake.canonical import Digest
 from fleetlake.errors import ConfigError
 from fleetlake.sandbox.cli import app
 from fleetlake.sandbox.pki import Pki
-from fleetlake.sandbox.rooms import Context, room
+from fleetlake.sandbox.rooms import ROOMS, Context, room
 from fleetlake.sandbox.server import Sandbox
 from fleetlake.sandbox.settings import SandboxSettings
 from fleetlake.window import Window
@@ -55,7 +55,7 @@ def test_one_line_says_that_it_is_ready_and_where(served: Any) -> None:
     process, description, line = served
     assert line.startswith("sandbox ready ")
     assert all(url in line for url in description["urls"].values())
-    assert set(description["urls"]) == {"rcs", "powunity", "control"}
+    assert set(description["urls"]) == {*ROOMS, "control"}
     assert description["pid"] == process.pid
     assert description["as_of"] == "2026-11-20T06:00:00+00:00"
     assert Path(description["ca"]).is_absolute()
