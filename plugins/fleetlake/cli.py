@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -61,18 +62,70 @@ def sql(
     the same name become a, a_2, a_3.
     """
     with _warehouse() as warehouse:
-        names, rows = warehouse.query(query)
-        columns = _distinct(names)
-        if output is Format.CSV:
-            writer = csv.writer(sys.stdout)
-            writer.writerow(columns)
-            writer.writerows([_cell(value) for value in row] for row in rows)
-        elif output is Format.JSON:
-            for row in rows:
-                record = {name: _plain(value) for name, value in zip(columns, row, strict=True)}
-                typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
-        else:
-            _print_table(columns, rows, limit)
+        _answer(warehouse, query, output, limit)
+
+
+analyses = typer.Typer(help="Ready-made analyses: list, read and run them.", invoke_without_command=True)
+app.add_typer(analyses, name="examples")
+
+
+@analyses.callback()
+def list_examples(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One JSON object per example.")] = False
+) -> None:
+    """What the ready-made analyses answer."""
+    if context.invoked_subcommand:
+        return
+    from fleetlake.examples import examples
+
+    found = examples(_examples_folder())
+    if as_json:
+        for item in found:
+            typer.echo(json.dumps({"name": item.name, "question": item.question, "path": str(item.path)}))
+        return
+    rows = ((item.name, "picture" if item.is_script else "table", item.question) for item in found)
+    _print_table(["name", "gives", "question"], rows, 0)
+    typer.echo("fleetlake examples show NAME · fleetlake examples run NAME [--format table|csv|json]", err=True)
+
+
+@analyses.command("show")
+def show_example(name: Annotated[str, typer.Argument(help="Name of the example.")]) -> None:
+    """Print an example: what it asks, how to read it, its limits, and how it is done."""
+    from fleetlake.examples import example
+
+    typer.echo(example(_examples_folder(), name).text.rstrip("\n"))
+
+
+@analyses.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run_example(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the example.")],
+    output: Annotated[
+        Format, typer.Option("--format", help="How to print the answer of a query; json: one object per line.")
+    ] = Format.TABLE,
+    limit: Annotated[int, typer.Option(help="Rows printed at most with --format table; 0 = all.")] = 200,
+) -> None:
+    """Run an example against the warehouse.
+
+    A script takes its own options: fleetlake examples run utilisation_plot --output utilisation.svg
+    """
+    from fleetlake.examples import example
+
+    found = example(_examples_folder(), name)
+    if not found.is_script:
+        if context.args:
+            raise ConfigError(f"{name} takes no {context.args[0]!r}", remedy="it is a query: --format and --limit only")
+        with _warehouse() as warehouse:
+            _answer(warehouse, found.text, output, limit)
+        return
+    import os
+    import subprocess
+
+    with _warehouse_url() as url:
+        command = [sys.executable, str(found.path), *context.args]
+        done = subprocess.run(command, env={**os.environ, "FLEETLAKE_WAREHOUSE_URL": url}, check=False)  # noqa: S603
+    if done.returncode:
+        raise typer.Exit(done.returncode)
 
 
 @app.command()
@@ -165,9 +218,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextlib.contextmanager
 def _warehouse(*, migrated: bool = True) -> Iterator[Warehouse]:
+    """The warehouse for the time of a command."""
+    from fleetlake.warehouse import Warehouse
+
+    with _warehouse_url(migrated=migrated) as url, Warehouse(url) as warehouse:
+        yield warehouse
+
+
+@contextlib.contextmanager
+def _warehouse_url(*, migrated: bool = True) -> Iterator[str]:
     """The configured warehouse, or else the local one, started for the time of the command if it is not running."""
     from fleetlake import embedded
-    from fleetlake.warehouse import Warehouse
 
     settings = Settings.from_env()
     data = settings.home / "postgres"
@@ -180,11 +241,9 @@ def _warehouse(*, migrated: bool = True) -> Iterator[Warehouse]:
         embedded.start(data)
         embedded.ensure_database(data, "warehouse")
         url = embedded.url(data, "warehouse")
-    warehouse = Warehouse(url)
     try:
-        yield warehouse
+        yield url
     finally:
-        warehouse.close()
         if started:
             embedded.stop(data)
 
@@ -203,6 +262,26 @@ def _window(start: str | None, end: str | None) -> Window | None:
     if start or end:
         raise ConfigError("--from and --to belong together")
     return None
+
+
+def _examples_folder() -> Path:
+    return Settings.from_env().include / "examples"
+
+
+def _answer(warehouse: Warehouse, query: str, output: Format, limit: int) -> None:
+    """Print the answer to a query."""
+    names, rows = warehouse.query(query)
+    columns = _distinct(names)
+    if output is Format.CSV:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(columns)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+    elif output is Format.JSON:
+        for row in rows:
+            record = {name: _plain(value) for name, value in zip(columns, row, strict=True)}
+            typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
+    else:
+        _print_table(columns, rows, limit)
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
