@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from fleetlake.errors import ConfigError, Fatal, FleetlakeError, IncompleteAnswer, ScopeUnavailable
+from fleetlake.errors import ConfigError, Fatal, FleetlakeError, IncompleteAnswer, ScopeUnavailable, Skippable
 from fleetlake.raw import PageRef, RawStore, ReadKey
 from fleetlake.reading import Feed, Page, Source
 from fleetlake.window import Window
@@ -128,7 +128,9 @@ def extract(raw: RawStore, source: Source, reads: Iterable[Read]) -> Iterator[Ex
         except FleetlakeError as error:
             log.warning("%s %s: %s", read.feed.name, read.scope, error)
             result.error = error
-        failures = failures + 1 if result.error is not None else 0
+        # A vehicle that cannot be read says nothing about the vendor, neither good nor bad.
+        if not isinstance(result.error, Skippable):
+            failures = failures + 1 if result.error is not None else 0
         if result.error is None and (refused := result.refused):
             result.error = ScopeUnavailable(
                 f"{read.feed.name}: the vendor refuses {len(refused)} of {len(read.scopes)} vehicles: "

@@ -84,6 +84,12 @@ def test_vendor_that_fails_for_scope_after_scope_is_left_alone(raw):
     assert len(results) == len(source.asked) == 3
 
 
+def test_vehicles_that_cannot_be_read_do_not_make_the_vendor_look_down(raw):
+    script = {str(number): [ScopeUnavailable("not ours")] for number in range(5)}
+    results = run(raw, ScriptedSource({**script, "9": PAGES}), *script, "9")
+    assert [item.is_complete for item in results] == [False] * 5 + [True]
+
+
 def test_wrong_configuration_stops_at_once(raw):
     with pytest.raises(CredentialsRejected):
         run(raw, ScriptedSource({"1": [CredentialsRejected("password")], "2": PAGES}), "1", "2")
