@@ -12,7 +12,7 @@ FLEET = ["_fleet"]
 TABLES = ["omni_platform.event"]
 
 for account in accounts_of("omni_platform"):
-    with DAG(**day_dag("omni_platform_rescan", account, doc=__doc__, tags=["events"])):
+    with DAG(**day_dag("omni_platform_rescan", account, doc=__doc__, tags=["events", "extra"])):
         cameras = PlanOperator(task_id="load_cameras", entity_feed=CAMERAS, feeds=[])
         events = LoadOperator(task_id="load_late_events", feeds=["events"], scopes=FLEET, again_days=1)
         certify = CertifyOperator(task_id="certify_events", datasets=TABLES, outlets=assets(account, TABLES))

@@ -13,7 +13,7 @@ FEEDS = ["journal", "journal_additional"]
 TABLES = [f"omnicomm.{name}" for name in ("vehicle", "journal", "journal_parameter")]
 
 for account in accounts_of("omnicomm"):
-    with DAG(**day_dag("omnicomm_journal", account, doc=__doc__, tags=["journal"]), is_paused_upon_creation=True):
+    with DAG(**day_dag("omnicomm_journal", account, doc=__doc__, tags=["journal", "extra"]), is_paused_upon_creation=True):
         plan = PlanOperator(task_id="plan_vehicles", entity_feed=VEHICLES, feeds=FEEDS)
         load = LoadOperator.partial(task_id="load_journal", feeds=FEEDS).expand(scopes=plan.output)
         load >> CertifyOperator(task_id="certify_journal", datasets=TABLES, outlets=assets(account, TABLES))
