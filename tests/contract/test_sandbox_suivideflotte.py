@@ -338,8 +338,15 @@ def test_the_limit_may_count_keys_instead_of_users(start: Start) -> None:
 def test_only_the_wanted_fields_are_told(france: Caller) -> None:
     assert set(france.json("/vehicles", fields="id,name")["data"][0]) == {"id", "name"}
     vehicle = france.rows("/vehicles")[0]
-    assert len(vehicle) == 13
     assert france.json(f"/vehicles/{vehicle['id']}", fields="vin") == {"vin": vehicle["vin"]}
+
+
+def test_objects_have_fields_that_nobody_described(start: Start, france: Caller) -> None:
+    assert len(france.rows("/vehicles")[0]) == 14
+    assert france.rows("/vehicles", equals="color:blanc", fields="color")[0] == {"color": "blanc"}
+    plain = Caller(start(more_fields=False))
+    assert len(plain.rows("/vehicles")[0]) == 13
+    assert "category" not in plain.rows("/trips", from_=DAY["from"], to=DAY["to"])[0]
 
 
 def test_equals_and_like_are_joined_by_and(france: Caller) -> None:

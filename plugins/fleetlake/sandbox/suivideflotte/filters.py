@@ -20,7 +20,7 @@ class Asked:
     """What a list is asked for.
 
     Attributes:
-        fields: only these; empty = all.
+        fields: these, in this order.
         equals, like: text by field.
         sort: fields, with true for descending.
         page: from 1.
@@ -85,7 +85,7 @@ class Asked:
         signed = _items(query.get("sort"))
         checked("sort", [item.removeprefix("-") for item in signed])
         asked = cls(
-            fields,
+            fields or known,
             pairs("equals"),
             pairs("like"),
             [(item.removeprefix("-"), item.startswith("-")) for item in signed],
@@ -109,8 +109,8 @@ class Asked:
         return found
 
     def cut(self, row: Row) -> Row:
-        """The row with the wanted fields only."""
-        return {field: row[field] for field in self.fields} if self.fields else row
+        """The row with the wanted fields."""
+        return {field: row[field] for field in self.fields}
 
     def envelope(self, rows: Sequence[Row], path: str, assumptions: SuiviDeFlotteAssumptions) -> Any:
         """The page of ``rows``, which are all rows of the list.

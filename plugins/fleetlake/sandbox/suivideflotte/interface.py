@@ -131,7 +131,8 @@ class Interface:
         )
 
     def _vehicle(self, request: Request, customer: str) -> Response:
-        asked = Asked.read(request.query_params, objects.VEHICLE, self._assumptions)
+        known = objects.fields(objects.VEHICLE, self._assumptions)
+        asked = Asked.read(request.query_params, known, self._assumptions)
         row = self._writer.vehicle(self._car(request, customer), self._park.context.clock.now_ms())
         return answer(asked.cut(row))
 
@@ -172,8 +173,8 @@ class Interface:
             ),
         )
 
-    def _list(self, request: Request, fields: Sequence[str], rows: Callable[[Asked], Iterable[Row]]) -> Response:
-        asked = Asked.read(request.query_params, fields, self._assumptions)
+    def _list(self, request: Request, named: tuple[str, ...], rows: Callable[[Asked], Iterable[Row]]) -> Response:
+        asked = Asked.read(request.query_params, objects.fields(named, self._assumptions), self._assumptions)
         found = asked.select(list(rows(asked)))
         return answer(asked.envelope(found, request.url.path, self._assumptions))
 

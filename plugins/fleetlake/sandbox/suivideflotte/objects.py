@@ -6,6 +6,7 @@ from typing import Any
 
 from fleetlake.sandbox.suivideflotte import trips
 from fleetlake.sandbox.suivideflotte.answers import Times
+from fleetlake.sandbox.suivideflotte.assumptions import SuiviDeFlotteAssumptions
 from fleetlake.sandbox.suivideflotte.park import Car, Driver, Park, Poi
 from fleetlake.sandbox.suivideflotte.trips import Alert, Trip
 from fleetlake.sandbox.world import KNOT_MS
@@ -25,6 +26,12 @@ DRIVER = ("id", "name", "external_ref", "badge", "active", "updated_at")
 ALERT = ("id", "vehicle_id", "driver_id", "dt", "type", "message", "lat", "lon", "address")
 
 
+def fields(named: tuple[str, ...], assumptions: SuiviDeFlotteAssumptions) -> tuple[str, ...]:
+    """Fields of an object: those of section 2.3, and what else it has."""
+    more = {VEHICLE: ("color",), TRIP: ("category",)}.get(named, ())
+    return (*named, *more) if assumptions.more_fields else named
+
+
 class Writer:
     """Writes objects with one account's settings.
 
@@ -38,7 +45,7 @@ class Writer:
         self._times = times
 
     def vehicle(self, car: Car, now_ms: int) -> Row:
-        """A vehicle with what its box sent last."""
+        """A vehicle with what its box sent last; all it has, whatever is told."""
         last = car.vehicle.latest(now_ms)
         position: Row | None = None
         if last:
@@ -64,10 +71,11 @@ class Writer:
             "active": car.active,
             "last_position": position,
             "updated_at": self._times.text(last.received_ms // 1000) if last else None,
+            "color": car.colour,
         }
 
     def trip(self, trip: Trip) -> Row:
-        """A trip; a private one has its places as nulls."""
+        """A trip; a private one has its places as nulls. All it has, whatever is told."""
         start, end = trip.start_place, trip.end_place
         in_km = self._park.assumptions.distance_unit == "km"
         return {
@@ -87,6 +95,7 @@ class Writer:
             "max_speed": trip.max_speed_kmh,
             "avg_speed": trip.average_speed_kmh,
             "private": trip.is_private,
+            "category": trip.category,
         }
 
     def poi(self, poi: Poi) -> Row:

@@ -54,6 +54,7 @@ class Car:
     group_id: int | None
     driver_id: int | None
     active: bool
+    colour: str
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ class Park:
             group_id=None if index % 5 == 4 else 11 + index % 3,
             driver_id=None if index % 6 == 5 else self._base(customer) + _FIRST_DRIVER + index,
             active=index % 9 != 8,
+            colour=("blanc", "gris", "bleu")[index % 3],
         )
 
     @staticmethod

@@ -43,6 +43,7 @@ class Trip:
     max_speed_kmh: float
     average_speed_kmh: float
     is_private: bool
+    category: str
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ def _trip(park: Park, car: Car, ride: Ride, told: int, now: int) -> Trip:
         max_speed_kmh=round(ride.max_speed_ms * 3.6, 1),
         average_speed_kmh=round(distance / (end - ride.start) * 3.6, 1),
         is_private=facts.is_private,
+        category="perso" if facts.is_private else "pro",
     )
 
 

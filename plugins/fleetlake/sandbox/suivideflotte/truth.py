@@ -47,7 +47,7 @@ def _vehicles(park: Park, customer: str, *_: int) -> Iterator[Row]:
             "last_speed_kmh": round(last.speed_kn * KNOT_MS * 3.6, 1) if last else None,
             "last_heading_deg": last.heading if last else None,
             "updated_time": moment(last.received_ms // 1000) if last else None,
-            "extra": None,
+            "extra": {"color": car.colour} if park.assumptions.more_fields else None,
         }
 
 
@@ -73,7 +73,7 @@ def _trips(park: Park, customer: str, start: int, end: int) -> Iterator[Row]:
                 "max_speed_kmh": trip.max_speed_kmh,
                 "average_speed_kmh": trip.average_speed_kmh,
                 "is_private": trip.is_private,
-                "extra": None,
+                "extra": {"category": trip.category} if park.assumptions.more_fields else None,
             }
 
 
