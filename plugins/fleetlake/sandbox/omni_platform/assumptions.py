@@ -24,8 +24,8 @@ class OmniAssumptions:
         ttl_unit_s: seconds; the unit is not documented.
         late_share: share of agent-days with a stretch that is inserted late.
         late_hours: longest wait of such a stretch after its end.
-        insertions: events of each window that appear one by one between the answers about it.
-        ghosts: events of each window that only the first answer about it holds; they are not true.
+        insertions: events of each list longer than a page that appear one by one between the answers about it.
+        ghosts: events of each such list that only the first answer about it holds; they are not true.
         unstable_ties: events with the same date come in another order in every answer.
         truth_personal_data: what ``truth`` tells about people: ``mask`` or ``keep``.
     """

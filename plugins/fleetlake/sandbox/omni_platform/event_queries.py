@@ -44,12 +44,13 @@ class EventQueries:
         key = (self._customer.name, start, end)
         round_ = self._answers[key]
         self._answers[key] += 1
-        found = self._moving([event for event in self._candidates(filters, start, end) if _fits(event, filters)], round_)
+        pages = pagination or order.get("pagination") or {}
+        found = [event for event in self._candidates(filters, start, end) if _fits(event, filters)]
+        found = self._moving(found, round_, pages.get("limit") or self._assumptions.limit_default)
         is_shaky = self._assumptions.unstable_ties
         found.sort(key=lambda event: (event.date, number(event.id, round_) if is_shaky else event.id))
         if order.get("date") == "DESC":
             found.reverse()
-        pages = pagination or order.get("pagination") or {}
         shown = page(found, pages.get("offset"), pages.get("limit"), self._assumptions)
         return counted(found, shown, self.tell)
 
@@ -61,16 +62,16 @@ class EventQueries:
                 return [e for e in in_time if (start is None or e.date >= start) and (end is None or e.date < end)]
         return list(self._happenings.visible(self._customer, start, end))
 
-    def _moving(self, found: list[Event], round_: int) -> list[Event]:
-        """The set as the ``round_``-th answer about it sees it: some events come in between, some go."""
+    def _moving(self, found: list[Event], round_: int, limit: int) -> list[Event]:
+        """A list longer than a page as the ``round_``-th answer about it sees it: events come in between, some go."""
         insertions, ghosts = self._assumptions.insertions, self._assumptions.ghosts
-        if not insertions and not ghosts:
+        if not (insertions or ghosts) or len(found) - insertions <= limit:
             return found
         ranked = sorted(found, key=lambda event: number("rank", event.id))
         hidden = set(ranked[round_:insertions])
         shown = [event for event in found if event not in hidden]
-        if round_ == 0:
-            shown += [ghost_of(event) for event in ranked[-ghosts:]] if ghosts else []
+        if ghosts and round_ == 0:
+            shown += [ghost_of(event) for event in ranked[-ghosts:]]
         return shown
 
     def tell(self, event: Event) -> Item:

@@ -31,7 +31,7 @@ class Listed(Generic[T]):
 
 @dataclass(frozen=True)
 class Placed(Generic[T]):
-    """An answer of a whole pass, and the offset after it."""
+    """An answer of a whole pass, its rows (those it shares with the answer before included), and the offset after it."""
 
     page: T
     rows: int
@@ -40,7 +40,7 @@ class Placed(Generic[T]):
 
 
 def whole_pass(
-    ask: Callable[[int], Listed[T]], *, offset: int, total: int | None, max_restarts: int, where: str
+    ask: Callable[[int, int], Listed[T]], *, page_size: int, offset: int, total: int | None, max_restarts: int, where: str
 ) -> list[Placed[T]]:
     """List everything from ``offset`` on, and begin again at 0 when the list moved.
 
@@ -48,7 +48,8 @@ def whole_pass(
     in memory until it is whole. Its answers are few: a list is an hour of events, or one of the small ones.
 
     Args:
-        ask: gives the answer at an offset.
+        ask: gives the answer for an offset and a limit.
+        page_size: rows per answer.
         offset: where to go on; not 0 after an interruption.
         total: ``totalCount`` seen before the interruption.
         max_restarts: how often to begin again.
@@ -59,7 +60,7 @@ def whole_pass(
     """
     problem = ""
     for attempt in range(max_restarts + 1):
-        placed, problem = _one_pass(ask, offset, total)
+        placed, problem = _one_pass(ask, page_size, offset, total)
         if not problem:
             return placed
         offset, total = 0, None
@@ -73,23 +74,34 @@ def whole_pass(
     )
 
 
-def _one_pass(ask: Callable[[int], Listed[T]], offset: int, total: int | None) -> tuple[list[Placed[T]], str]:
+def _one_pass(
+    ask: Callable[[int, int], Listed[T]], page_size: int, offset: int, total: int | None
+) -> tuple[list[Placed[T]], str]:
+    """The answers of a pass, or why it does not count.
+
+    ``totalCount`` alone does not tell a list in which one row went and another came. So each answer begins with the last
+    row of the one before: where that is another row by now, the list has shifted.
+    """
     placed: list[Placed[T]] = []
     seen: set[str] = set()
+    last: str | None = None
     while True:
-        listed = ask(offset)
+        overlap = 1 if offset else 0
+        listed = ask(offset - overlap, page_size + overlap)
         total = listed.total if total is None else total
         if listed.total != total:
             return [], f"totalCount went from {total} to {listed.total}"
-        known = [one for one in listed.ids if one is not None]
+        if last is not None and listed.ids[:1] != [last]:
+            return [], f"row {offset} is another one than before"
+        fresh = listed.ids[overlap:]
+        known = [one for one in fresh if one is not None]
         if len(set(known)) < len(known) or not seen.isdisjoint(known):
             return [], "a row came twice"
         seen.update(known)
-        offset += len(listed.ids)
+        offset += len(fresh)
         placed.append(Placed(listed.page, len(listed.ids), offset, total))
-        if offset > total:
-            return [], f"{offset} rows came, totalCount is {total}"
         if offset == total:
             return placed, ""
-        if not listed.ids:  # a page may be shorter than asked for, but not empty before the end
+        if offset > total or not fresh:  # a page may be shorter than asked for, but not empty before the end
             return [], f"{offset} rows came, totalCount is {total}"
+        last = fresh[-1]

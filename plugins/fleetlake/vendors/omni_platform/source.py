@@ -117,10 +117,13 @@ class OmniSource:
         config = self.client.config
         offset, total = map(int, cursor.split()) if cursor else (0, None)
 
-        def ask(at: int) -> Listed[Answer]:
-            return _listed(feed, self.client.listed(feed, offset=at, limit=config.page_size))
+        def ask(at: int, limit: int) -> Listed[Answer]:
+            return _listed(feed, self.client.listed(feed, offset=at, limit=limit))
 
-        for placed in whole_pass(ask, offset=offset, total=total, max_restarts=config.max_restarts, where=feed):
+        passed = whole_pass(
+            ask, page_size=config.page_size, offset=offset, total=total, max_restarts=config.max_restarts, where=feed
+        )
+        for placed in passed:
             yield _page(placed, feed, cursor=f"{placed.offset} {placed.total}", is_last=placed.offset == placed.total)
 
     def _events(self, window: Window, cursor: str | None) -> Iterator[Page]:
@@ -149,11 +152,16 @@ class OmniSource:
     def _piece(self, piece: Window, place: _Place) -> list[Placed[Answer]]:
         config = self.client.config
 
-        def ask(at: int) -> Listed[Answer]:
-            return _listed("events", self.client.events(piece, offset=at, limit=config.page_size))
+        def ask(at: int, limit: int) -> Listed[Answer]:
+            return _listed("events", self.client.events(piece, offset=at, limit=limit))
 
         return whole_pass(
-            ask, offset=place.offset, total=place.total, max_restarts=config.max_restarts, where=f"events {piece}"
+            ask,
+            page_size=config.page_size,
+            offset=place.offset,
+            total=place.total,
+            max_restarts=config.max_restarts,
+            where=f"events {piece}",
         )
 
     def _kept_since(self) -> dt.datetime | None:
