@@ -109,6 +109,9 @@ def test_a_trip_is_the_ride_of_the_world_and_midnight_does_not_cut_it(context: C
                 assert (row["end_time"], row["distance_m"]) == (moment(ride.end), ride.distance_m)
                 assert row["duration_s"] == ride.end - ride.start
                 assert row["average_speed_kmh"] == pytest.approx(ride.distance_m / (ride.end - ride.start) * 3.6, abs=0.051)
+                if found <= 20:  # second by second: slow
+                    fastest = max(ride.driven(second)[1] for second in range(ride.start, ride.end + 1))
+                    assert row["max_speed_kmh"] == pytest.approx(fastest * 3.6, abs=0.051)
                 assert row["max_speed_kmh"] >= row["average_speed_kmh"]
                 assert row["driver_id"] in (None, park.driver_id(car, ride.driver))
                 crossing += row["start_time"].date() != row["end_time"].date()
