@@ -1,4 +1,4 @@
-"""The data dictionary, ``docs/data-dictionary.md``: rendered from the contracts and from the comments in ``include/sql``."""
+"""The data dictionary, ``docs/data-dictionary.md``: rendered from contracts, fleet model and the comments in ``include/sql``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleetlake.contracts import ACCOUNT, LOADED_AT, PROVENANCE, Column, Contract, TableCheck
+from fleetlake.fleet_tables import FleetColumn, FleetTable, load_fleet_tables
 from fleetlake.reading import Kind
 
 _KINDS = {
@@ -49,16 +50,18 @@ def render(contracts: Mapping[str, Contract]) -> str:
         contracts: by table name; SQL files are looked for beside the folder they were read from.
     """
     tables = sorted(contracts.values(), key=lambda contract: contract.table)
-    sql = _sql_tables(tables)
+    includes = sorted({contract.path.parents[2] for contract in tables if contract.path})
+    sql = _sql_tables(includes)
+    fleet = [table for include in includes for table in load_fleet_tables(include).values()]
     lines = [
         "# Data dictionary",
         "",
-        "Every table, column, unit and check. Made by `fleetlake dictionary` from `include/contracts` and `include/sql`:",
-        "edit those, not this page. The same texts are comments in the database (`\\d+ powunity.trip` in psql).",
+        "Every table, column, unit and check. Made by `fleetlake dictionary` from `include/contracts`, `include/fleet/model` and",
+        "`include/sql`: edit those, not this page. The same texts are comments in the database (`\\d+ powunity.trip` in psql).",
         "",
         "All times are UTC. Units stand in a column's name. Null means unknown. Rows are never removed: `deleted_at` is set.",
         "",
-        *_contents(tables, sql),
+        *_contents(tables, fleet, sql),
         "",
         "## Columns of every table",
         "",
@@ -71,6 +74,8 @@ def render(contracts: Mapping[str, Contract]) -> str:
     ]
     for contract in tables:
         lines += ["", *_contract(contract)]
+    for item in fleet:
+        lines += ["", *_fleet_section(item)]
     for table in sql:
         lines += ["", *_sql_section(table)]
     return "\n".join(lines) + "\n"
@@ -87,8 +92,9 @@ def check(path: Path, contracts: Mapping[str, Contract]) -> list[str]:
     return list(difference)
 
 
-def _contents(contracts: Sequence[Contract], sql: Sequence[_SqlTable]) -> list[str]:
+def _contents(contracts: Sequence[Contract], fleet: Sequence[FleetTable], sql: Sequence[_SqlTable]) -> list[str]:
     rows = [[_link(contract.table), contract.grain or contract.description] for contract in contracts]
+    rows += [[_link(table.table), table.rows] for table in fleet]
     rows += [[_link(table.name), table.comment] for table in sql]
     return _table(["table", "one row is / what it tells"], rows)
 
@@ -167,6 +173,39 @@ def _table_check(check: TableCheck) -> str:
     }[check.name]
 
 
+def _fleet_section(table: FleetTable) -> list[str]:
+    facts = [
+        ["grain", table.rows],
+        ["key", ", ".join(f"`{name}`" for name in table.key) or "none: a view"],
+        ["made from", ", ".join(f"`{source}`" for source in sorted(table.sources))],
+        ["model", f"version {table.version}"],
+    ]
+    columns = [
+        [
+            f"`{column.name}`",
+            f"{column.type}, key" if column.is_key else column.type,
+            column.unit or "",
+            column.description,
+            _lineage(column),
+        ]
+        for column in table.stored_columns
+    ]
+    return [
+        f"## {table.table}",
+        "",
+        table.description,
+        "",
+        *_table(["", ""], facts),
+        "",
+        *_table(["column", "type", "unit", "meaning", "made from"], columns),
+    ]
+
+
+def _lineage(column: FleetColumn) -> str:
+    names = ", ".join(f"`{name}`" for name in column.lineage)
+    return f"{names}. {column.how}" if names and column.how else names or column.how or ""
+
+
 def _sql_section(table: _SqlTable) -> list[str]:
     names = [*table.types, *(name for name in table.comments if name not in table.types)]
     rows = [[f"`{name}`", table.types.get(name, ""), table.comments.get(name, "")] for name in names]
@@ -201,9 +240,9 @@ _IN_LOOP = re.compile(r"COMMENT ON COLUMN (\w+)\.%I\.(\w+) IS ''((?:[^']|'''')*)
 _NO_COLUMN = {"PRIMARY", "CHECK", "UNIQUE", "FOREIGN", "CONSTRAINT", "EXCLUDE"}
 
 
-def _sql_tables(contracts: Sequence[Contract]) -> list[_SqlTable]:
+def _sql_tables(includes: Sequence[Path]) -> list[_SqlTable]:
     """Tables and views of the SQL files, by name; a table made ``LIKE`` another has its columns."""
-    folders = sorted({contract.path.parents[2] / "sql" for contract in contracts if contract.path})
+    folders = [include / "sql" for include in includes]
     tables: dict[str, _SqlTable] = {}
     for path in (path for folder in folders for path in sorted(folder.glob("*.sql"))):
         text = path.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ class Settings:
         warehouse_url: SQLAlchemy URL of PostgreSQL. ``FLEETLAKE_WAREHOUSE_URL``; ``None`` = not set.
         lake_url: folder or object-store URL of the Delta tables. ``FLEETLAKE_LAKE_URL``.
         raw_url: folder or fsspec URL of raw pages. ``FLEETLAKE_RAW_URL``.
+        model_patience_h: hours the fleet model waits for the end of a run before it takes up what the run has loaded so far.
+            ``FLEETLAKE_MODEL_PATIENCE_H``.
     """
 
     home: Path
@@ -30,6 +33,7 @@ class Settings:
     warehouse_url: str | None
     lake_url: str
     raw_url: str
+    model_patience_h: float = 6
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -47,12 +51,16 @@ class Settings:
                 where="FLEETLAKE_INCLUDE",
                 remedy="point it at the include folder of the checkout",
             )
+        patience = env.get("FLEETLAKE_MODEL_PATIENCE_H") or "6"
+        if not re.fullmatch(r"\d+(\.\d+)?", patience):
+            raise ConfigError(f"{patience!r} is no number of hours", where="FLEETLAKE_MODEL_PATIENCE_H", remedy="write 6")
         return cls(
             home=home,
             include=include,
             warehouse_url=env.get("FLEETLAKE_WAREHOUSE_URL") or None,
             lake_url=env.get("FLEETLAKE_LAKE_URL") or str(home / "lake"),
             raw_url=env.get("FLEETLAKE_RAW_URL") or str(home / "raw"),
+            model_patience_h=float(patience),
         )
 
     @property

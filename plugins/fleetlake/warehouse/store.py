@@ -283,6 +283,18 @@ class Warehouse:
         holes = {scope: missing(intervals, window) for scope, intervals in known.items()}
         return {scope: parts for scope, parts in holes.items() if parts}
 
+    @contextlib.contextmanager
+    def session(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection of its own for a room with its own SQL; closed at the end, what was not committed is rolled back."""
+        fairy = self._raw_connection()
+        connection = fairy.driver_connection
+        fairy.detach()
+        try:
+            with faults.reported(self._where):
+                yield connection
+        finally:
+            connection.close()
+
     # --- inside -----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager

@@ -1,0 +1,99 @@
+-- fleet.trip of the vehicle-days in pg_temp.unit. Told by PowUnity and SuiviDeFlotte, made from samples for RCS and Omnicomm.
+WITH sample AS (
+    -- Omnicomm's invalid points count for nothing.
+    SELECT vehicle_key, day, vendor, account, vendor_vehicle_id, place, low, event_time, speed_kmh, latitude_deg, longitude_deg,
+        odometer_m, NULL::float8 AS leg_m
+    FROM pg_temp.record
+    UNION ALL
+    SELECT vehicle_key, day, vendor, account, vendor_vehicle_id, place, low, event_time, speed_kmh, latitude_deg, longitude_deg,
+        NULL,
+        -- Great circle, haversine, mean earth radius.
+        2 * 6371008.8 * asin(sqrt(least(1, power(sind((latitude_deg - before_latitude_deg) / 2), 2)
+            + cosd(before_latitude_deg) * cosd(latitude_deg) * power(sind((longitude_deg - before_longitude_deg) / 2), 2))))
+    FROM (
+        SELECT a.*, s.event_time, s.speed_kmh, s.latitude_deg, s.longitude_deg,
+            lag(s.latitude_deg) OVER device AS before_latitude_deg, lag(s.longitude_deg) OVER device AS before_longitude_deg
+        FROM pg_temp.assigned a
+        JOIN omnicomm.track_point s
+            ON s.account = a.account AND s.terminal_id = a.vehicle_number AND s.event_time >= a.low AND s.event_time < a.high
+        WHERE a.vendor = 'omnicomm' AND s.is_valid AND s.deleted_at IS NULL
+        WINDOW device AS (PARTITION BY a.vehicle_key, a.account, a.vendor_vehicle_id, a.low ORDER BY s.event_time)
+    ) point
+), moving AS (
+    SELECT *, coalesce(speed_kmh > 2, false) AS is_moving,
+        max(event_time) FILTER (WHERE speed_kmh > 2) OVER (
+            device ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS moved_before
+    FROM sample
+    WINDOW device AS (PARTITION BY vehicle_key, vendor, account, vendor_vehicle_id, low ORDER BY event_time)
+), numbered AS (
+    SELECT *,
+        is_moving AND (moved_before IS NULL OR event_time - moved_before > interval '300 seconds') AS is_first,
+        count(*) FILTER (
+            WHERE is_moving AND (moved_before IS NULL OR event_time - moved_before > interval '300 seconds')
+        ) OVER device AS run
+    FROM moving
+    WINDOW device AS (PARTITION BY vehicle_key, vendor, account, vendor_vehicle_id, low ORDER BY event_time)
+), ending AS (
+    SELECT *, max(event_time) FILTER (WHERE is_moving) OVER (
+        PARTITION BY vehicle_key, vendor, account, vendor_vehicle_id, low, run
+    ) AS end_time
+    FROM numbered
+    WHERE run > 0
+), derived AS (
+    SELECT vehicle_key, day, vendor, account, vendor_vehicle_id, place, min(event_time) AS start_time, end_time,
+        CASE vendor
+            WHEN 'rcs' THEN max(odometer_m) FILTER (WHERE event_time = end_time) - max(odometer_m) FILTER (WHERE is_first)
+            ELSE round(coalesce(sum(leg_m) FILTER (WHERE NOT is_first), 0)::numeric)::float8
+        END AS distance_m,
+        max(speed_kmh) AS max_speed_kmh,
+        max(latitude_deg) FILTER (WHERE is_first) AS start_latitude_deg,
+        max(longitude_deg) FILTER (WHERE is_first) AS start_longitude_deg,
+        max(latitude_deg) FILTER (WHERE event_time = end_time) AS end_latitude_deg,
+        max(longitude_deg) FILTER (WHERE event_time = end_time) AS end_longitude_deg,
+        max(odometer_m) FILTER (WHERE is_first) AS start_odometer_m,
+        max(odometer_m) FILTER (WHERE event_time = end_time) AS end_odometer_m
+    FROM ending
+    WHERE event_time <= end_time
+    GROUP BY vehicle_key, day, vendor, account, vendor_vehicle_id, place, low, run, end_time
+    HAVING end_time - min(event_time) >= interval '60 seconds'
+), told AS (
+    SELECT vehicle_key, day, vendor, account, vendor_vehicle_id, place, start_time, end_time, distance_m, max_speed_kmh,
+        start_latitude_deg, start_longitude_deg, end_latitude_deg, end_longitude_deg,
+        NULL::text AS start_address, NULL::text AS end_address, start_odometer_m, end_odometer_m,
+        NULL::text AS driver_key, false AS is_private, true AS is_derived, NULL::text AS vendor_trip_id
+    FROM derived
+    UNION ALL
+    SELECT a.vehicle_key, a.day, a.vendor, a.account, a.vendor_vehicle_id, a.place, t.start_time, t.end_time, t.distance_m,
+        t.max_speed_kmh, t.start_latitude_deg, t.start_longitude_deg, t.end_latitude_deg, t.end_longitude_deg, t.start_address,
+        t.end_address, t.start_odometer_m + a.odometer_offset_m, t.end_odometer_m + a.odometer_offset_m,
+        'powunity:' || t.account || ':' || nullif(t.driver_unique_id, ''), false, false, NULL
+    FROM pg_temp.assigned a
+    JOIN powunity.trip t
+        ON t.account = a.account AND t.device_id = a.vehicle_number AND t.start_time >= a.low AND t.start_time < a.high
+    WHERE a.vendor = 'powunity' AND t.deleted_at IS NULL
+    UNION ALL
+    SELECT a.vehicle_key, a.day, a.vendor, a.account, a.vendor_vehicle_id, a.place, t.start_time, t.end_time, t.distance_m,
+        t.max_speed_kmh, t.start_latitude_deg, t.start_longitude_deg, t.end_latitude_deg, t.end_longitude_deg, t.start_address,
+        t.end_address, NULL, NULL, 'suivideflotte:' || t.account || ':' || t.driver_id, coalesce(t.is_private, false), false,
+        t.trip_id::text
+    FROM pg_temp.assigned a
+    JOIN suivideflotte.trip t
+        ON t.account = a.account AND t.vehicle_id = a.vehicle_number AND t.start_time >= a.low AND t.start_time < a.high
+    WHERE a.vendor = 'suivideflotte' AND t.deleted_at IS NULL AND t.end_time IS NOT NULL
+), teller AS (
+    SELECT DISTINCT vehicle_key, day, place FROM told
+)
+SELECT DISTINCT ON (t.vehicle_key, t.vendor, t.account, t.vendor_vehicle_id, t.start_time)
+    t.*,
+    extract(epoch FROM t.end_time - t.start_time) AS duration_s,
+    t.distance_m / nullif(extract(epoch FROM t.end_time - t.start_time), 0)::float8 * 3.6 AS average_speed_kmh
+FROM told t
+WHERE NOT EXISTS (
+    -- A better device of the vehicle was there at the time, and tells trips of the day.
+    SELECT FROM teller b
+    JOIN pg_temp.assigned a USING (vehicle_key, day, place)
+    WHERE b.vehicle_key = t.vehicle_key AND b.day = t.day AND b.place < t.place
+        AND t.start_time >= a.low AND t.start_time < a.high
+)
+ORDER BY t.vehicle_key, t.vendor, t.account, t.vendor_vehicle_id, t.start_time, t.vendor_trip_id DESC

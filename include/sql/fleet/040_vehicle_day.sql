@@ -1,0 +1,177 @@
+-- fleet.vehicle_day of the vehicle-days in pg_temp.unit, from fleet.trip, fleet.stop, fleet.fuel_event and the vendors' days.
+WITH daily AS (
+    SELECT DISTINCT ON (a.vehicle_key, a.day) a.vehicle_key, a.day, a.vendor, a.account, a.vendor_vehicle_id, r.distance_m,
+        r.moving_time_s, r.engine_run_time_s, r.idle_time_s, r.fuel_used_l, r.fuel_refuelled_l, r.fuel_drained_l,
+        r.max_speed_kmh, r.odometer_start_m, r.odometer_end_m
+    FROM pg_temp.assigned a
+    JOIN omnicomm.consolidated_report r
+        ON r.account = a.account AND r.terminal_id = a.vehicle_number AND r.report_day = a.day
+    WHERE a.vendor = 'omnicomm' AND a.is_whole_day AND r.deleted_at IS NULL
+    ORDER BY a.vehicle_key, a.day, a.place
+), trip AS (
+    SELECT t.* FROM pg_temp.unit u JOIN fleet.trip t USING (vehicle_key, day)
+), trips AS (
+    SELECT vehicle_key, day, count(*)::integer AS trips, sum(distance_m) AS distance_m, sum(duration_s) AS duration_s,
+        max(max_speed_kmh) AS max_speed_kmh, min(start_time) AS first_trip_time,
+        (array_agg(end_time ORDER BY start_time DESC, end_time DESC))[1] AS last_trip_time
+    FROM trip
+    GROUP BY vehicle_key, day
+), stops AS (
+    SELECT vehicle_key, day, count(*)::integer AS stops
+    FROM pg_temp.unit u
+    JOIN fleet.stop s USING (vehicle_key, day)
+    GROUP BY vehicle_key, day
+), running AS (
+    SELECT vehicle_key, day, place, sum(extract(epoch FROM next_time - event_time)) FILTER (
+        WHERE is_engine_on AND next_time - event_time <= interval '120 seconds'
+    ) AS seconds
+    FROM (
+        SELECT *, lead(event_time) OVER (
+            PARTITION BY vehicle_key, account, vendor_vehicle_id, low ORDER BY event_time
+        ) AS next_time
+        FROM pg_temp.record
+    ) gap
+    GROUP BY vehicle_key, day, place
+), engine AS (
+    SELECT DISTINCT ON (vehicle_key, day) vehicle_key, day, engine_run_time_s
+    FROM (
+        SELECT vehicle_key, day, place, coalesce(seconds, 0)::float8 AS engine_run_time_s FROM running
+        UNION ALL
+        SELECT a.vehicle_key, a.day, a.place, s.engine_run_time_s
+        FROM pg_temp.assigned a
+        JOIN powunity.summary s
+            ON s.account = a.account AND s.device_id = a.vehicle_number AND s.summary_day = a.day
+        WHERE a.vendor = 'powunity' AND a.is_whole_day AND s.engine_run_time_s IS NOT NULL AND s.deleted_at IS NULL
+    ) told
+    ORDER BY vehicle_key, day, place
+), level AS (
+    SELECT vehicle_key, day,
+        (array_agg(level_l ORDER BY event_time, place))[1] - (array_agg(level_l ORDER BY event_time DESC, place DESC))[1] AS less_l
+    FROM pg_temp.fuel_level
+    WHERE vendor = 'rcs'
+    GROUP BY vehicle_key, day
+    HAVING count(*) >= 2
+), fuel AS (
+    SELECT l.vehicle_key, l.day, l.less_l,
+        coalesce(sum(e.volume_l) FILTER (WHERE e.kind = 'refuel'), 0) AS refuelled_l,
+        coalesce(sum(e.volume_l) FILTER (WHERE e.kind = 'drain'), 0) AS drained_l
+    FROM level l
+    LEFT JOIN fleet.fuel_event e USING (vehicle_key, day)
+    GROUP BY l.vehicle_key, l.day, l.less_l
+), reading AS (
+    SELECT vehicle_key, day, place, event_time, odometer_m, 0::bigint AS number
+    FROM pg_temp.record
+    WHERE odometer_m IS NOT NULL
+    UNION ALL
+    SELECT a.vehicle_key, a.day, a.place, p.event_time, p.odometer_m + a.odometer_offset_m, p.position_id
+    FROM pg_temp.assigned a
+    JOIN powunity.position p
+        ON p.account = a.account AND p.device_id = a.vehicle_number AND p.event_time >= a.low AND p.event_time < a.high
+    WHERE a.vendor = 'powunity' AND p.odometer_m IS NOT NULL AND p.deleted_at IS NULL
+), reader AS (
+    SELECT DISTINCT vehicle_key, day, place FROM reading
+), odometer AS (
+    SELECT r.vehicle_key, r.day,
+        (array_agg(r.odometer_m ORDER BY r.event_time, r.place, r.number))[1] AS start_m,
+        (array_agg(r.odometer_m ORDER BY r.event_time DESC, r.place DESC, r.number DESC))[1] AS end_m
+    FROM reading r
+    WHERE NOT EXISTS (
+        SELECT FROM reader b
+        JOIN pg_temp.assigned a USING (vehicle_key, day, place)
+        WHERE b.vehicle_key = r.vehicle_key AND b.day = r.day AND b.place < r.place
+            AND r.event_time >= a.low AND r.event_time < a.high
+    )
+    GROUP BY r.vehicle_key, r.day
+), source AS (
+    SELECT vehicle_key, day, vendor || '/' || account || '/' || vendor_vehicle_id AS source FROM trip
+    UNION
+    SELECT vehicle_key, day, vendor || '/' || account || '/' || vendor_vehicle_id FROM daily
+    UNION
+    SELECT a.vehicle_key, a.day, a.vendor || '/' || a.account || '/' || a.vendor_vehicle_id
+    FROM pg_temp.assigned a
+    WHERE CASE a.vendor
+        WHEN 'rcs' THEN EXISTS (
+            SELECT FROM rcs.telemetry s
+            WHERE s.account = a.account AND s.vehicle_id = a.vendor_vehicle_id
+                AND s.event_time >= a.low AND s.event_time < a.high AND s.deleted_at IS NULL)
+        WHEN 'powunity' THEN EXISTS (
+            SELECT FROM powunity.position s
+            WHERE s.account = a.account AND s.device_id = a.vehicle_number
+                AND s.event_time >= a.low AND s.event_time < a.high AND s.deleted_at IS NULL)
+        WHEN 'omnicomm' THEN EXISTS (
+            SELECT FROM omnicomm.track_point s
+            WHERE s.account = a.account AND s.terminal_id = a.vehicle_number
+                AND s.event_time >= a.low AND s.event_time < a.high AND s.deleted_at IS NULL)
+        ELSE false
+    END
+), known AS (
+    SELECT vehicle_key, day, string_agg(source, ', ' ORDER BY source COLLATE "C") AS sources
+    FROM source
+    GROUP BY vehicle_key, day
+), unproven AS (
+    SELECT DISTINCT a.vehicle_key, a.day
+    FROM pg_temp.assigned a
+    WHERE (
+        SELECT coalesce(sum(least(c.window_end, a.high) - greatest(c.window_start, a.low)), interval '0')
+        FROM ops.coverage c
+        WHERE c.account = a.account AND c.scope = a.vendor_vehicle_id
+            AND c.dataset = CASE a.vendor
+                WHEN 'rcs' THEN 'rcs.telemetry'
+                WHEN 'powunity' THEN 'powunity.trip'
+                WHEN 'omnicomm' THEN 'omnicomm.consolidated_report'
+                ELSE a.vendor || '.trip'
+            END
+            AND c.state IN ('complete', 'empty_confirmed') AND c.window_start < a.high AND c.window_end > a.low
+    ) < a.high - a.low
+), figure AS (
+    SELECT vehicle_key, day, known.sources,
+        daily.vehicle_key IS NOT NULL AS has_daily,
+        daily.distance_m AS daily_m,
+        coalesce(trips.distance_m, 0) AS trips_m,
+        coalesce(daily.distance_m, trips.distance_m, 0) AS distance_m,
+        coalesce(daily.moving_time_s, trips.duration_s, 0) AS moving_time_s,
+        coalesce(daily.engine_run_time_s, engine.engine_run_time_s) AS engine_run_time_s,
+        daily.idle_time_s AS daily_idle_s,
+        coalesce(daily.fuel_used_l, (fuel.less_l::float8 + fuel.refuelled_l - fuel.drained_l)) AS fuel_used_l,
+        coalesce(daily.fuel_refuelled_l, fuel.refuelled_l) AS fuel_refuelled_l,
+        coalesce(daily.fuel_drained_l, fuel.drained_l) AS fuel_drained_l,
+        coalesce(trips.trips, 0) AS trips,
+        coalesce(stops.stops, 0) AS stops,
+        coalesce(trips.max_speed_kmh, daily.max_speed_kmh) AS max_speed_kmh,
+        CASE WHEN odometer.vehicle_key IS NULL THEN daily.odometer_start_m ELSE odometer.start_m END AS odometer_start_m,
+        CASE WHEN odometer.vehicle_key IS NULL THEN daily.odometer_end_m ELSE odometer.end_m END AS odometer_end_m,
+        trips.first_trip_time, trips.last_trip_time,
+        unproven.vehicle_key IS NOT NULL AS is_unproven
+    FROM known
+    LEFT JOIN daily USING (vehicle_key, day)
+    LEFT JOIN trips USING (vehicle_key, day)
+    LEFT JOIN stops USING (vehicle_key, day)
+    LEFT JOIN engine USING (vehicle_key, day)
+    LEFT JOIN fuel USING (vehicle_key, day)
+    LEFT JOIN odometer USING (vehicle_key, day)
+    LEFT JOIN unproven USING (vehicle_key, day)
+), judged AS (
+    SELECT *,
+        is_unproven AS unproven,
+        coalesce(abs(daily_m - trips_m) > greatest(1000, daily_m * 0.1), false) AS is_torn,
+        coalesce(
+            abs(odometer_end_m - odometer_start_m - distance_m) > greatest(1000, distance_m * 0.1), false
+        ) AS is_off_odometer,
+        coalesce(max_speed_kmh > 200, false) AS is_too_fast,
+        coalesce(fuel_used_l < 0, false) AS is_fuel_negative
+    FROM figure
+)
+SELECT vehicle_key, day, distance_m, moving_time_s, engine_run_time_s,
+    coalesce(daily_idle_s, greatest(engine_run_time_s - moving_time_s, engine_run_time_s * 0)) AS idle_time_s,
+    fuel_used_l, fuel_refuelled_l, fuel_drained_l, trips, stops, max_speed_kmh, odometer_start_m, odometer_end_m,
+    first_trip_time, last_trip_time, sources,
+    greatest(0, 100 - 50 * unproven::integer
+        - 20 * (is_torn::integer + is_off_odometer::integer + is_too_fast::integer + is_fuel_negative::integer)) AS trust_score,
+    concat_ws('; ',
+        CASE WHEN unproven THEN 'not proven complete' END,
+        CASE WHEN is_torn THEN 'trips differ from daily report' END,
+        CASE WHEN is_off_odometer THEN 'odometer differs from distance' END,
+        CASE WHEN is_too_fast THEN 'implausible speed' END,
+        CASE WHEN is_fuel_negative THEN 'negative fuel' END
+    ) AS trust_notes
+FROM judged
