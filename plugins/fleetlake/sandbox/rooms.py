@@ -21,7 +21,7 @@ from fleetlake.sandbox.settings import SandboxSettings
 from fleetlake.sandbox.world import World
 from fleetlake.window import Window
 
-ROOMS: tuple[str, ...] = ("rcs", "powunity", "suivideflotte", "omni_platform")
+ROOMS: tuple[str, ...] = ("rcs", "powunity", "omnicomm", "suivideflotte", "omni_platform")
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,16 @@ class OmnicommAssumptions:
         batch_days: OMN-04: most days there.
         time_end_inclusive: a point exactly at ``timeEnd`` belongs to track, fuel levels, events and journal.
         visit_unit_s: OMN-05: seconds in one unit of ``minDurationTime``; 60 = minutes.
-        fuel_level_factor: OMN-05: ``fuellevel`` tells decilitres times this; 0.1 = litres.
+        visit_least_s: shortest visit that the truth tells, seconds: what its readers ask for.
+        visit_least_s: int = 300
+    fuel_level_factor: OMN-05: ``fuellevel`` tells decilitres times this; 0.1 = litres.
         volume_units: OMN-11: claim ``server.volume_units``.
         max_report_period: OMN-06: claim of that name.
         poisoned: terminal numbers, with commas between, that are in the tree although their reports are denied.
         recalculated_until: ISO date: mileage of earlier days has been reckoned again, 2 % more; empty = never.
-        truncate_json: ``click/log/additional`` cuts its inner JSON.
+        failure_code: body code with which a report answers while the fault ``task_failed`` is played.
+        failure_code: int = 14
+    truncate_json: ``click/log/additional`` cuts its inner JSON.
         unverified: OMN-08: also serve users, drivers and video profiles, whose shapes nobody has seen.
         geofence_overlap: rows of a page of the geofence list that the next one repeats.
         geofences: zones of an account besides those of its vehicles; every seventh has no geometry.
@@ -44,11 +48,13 @@ class OmnicommAssumptions:
     batch_days: int = 31
     time_end_inclusive: bool = True
     visit_unit_s: int = 1
+    visit_least_s: int = 300
     fuel_level_factor: float = 1.0
     volume_units: str = "L"
     max_report_period: int = 12
     poisoned: str = ""
     recalculated_until: str = ""
+    failure_code: int = 14
     truncate_json: bool = False
     unverified: bool = False
     geofence_overlap: int = 1
