@@ -11,13 +11,17 @@ import pytest
 from fleetlake.accounts import Account
 from fleetlake.canonical import Digest, canonical_row
 from fleetlake.contracts import load_contracts
+from fleetlake.http.rate_gate import LocalGate
 from fleetlake.lake import Lake
 from fleetlake.pipeline import Pipeline, Run
-from fleetlake.reading import Lane
+from fleetlake.reading import FLEET, Lane
 from fleetlake.sandbox.rooms import room
 from fleetlake.sandbox.settings import SandboxSettings
 from fleetlake.sandbox.testing import running
 from fleetlake.settings import Settings
+from fleetlake.vendors.omnicomm.client import OmnicommClient
+from fleetlake.vendors.omnicomm.config import OmnicommConfig
+from fleetlake.vendors.omnicomm.source import OmnicommSource
 from fleetlake.vendors.powunity.client import PowUnityClient
 from fleetlake.vendors.powunity.config import PowUnityConfig
 from fleetlake.vendors.powunity.source import PowUnitySource
@@ -30,6 +34,7 @@ from fleetlake.window import Window
 AS_OF = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 INCLUDE = Path(__file__).parents[3] / "include"
 BIKE_FEEDS = ["positions", "events", "trips", "stops", "summary"]
+TRUCK_FEEDS = ["profiles", "states", "consolidated", "statistics", "track", "events", "fuel_level", "geofence_visits"]
 
 
 class Place:
@@ -50,6 +55,7 @@ class Place:
         self.accounts = {
             "rcs": Account(name="main", vendor="rcs", conn_id="rcs_default", chunk_size=3),
             "powunity": Account(name="north", vendor="powunity", conn_id="powunity_default", look_back_days=0),
+            "omnicomm": Account(name="trucks", vendor="omnicomm", conn_id="omnicomm_default", look_back_days=0),
         }
 
     def rcs_source(self):
@@ -75,9 +81,13 @@ class Place:
         )
         return PowUnitySource(PowUnityClient(config))
 
+    def omnicomm_source(self, **fields):
+        values = {**self.sandbox.customers["omnicomm"]["trucks"], "base_url": self.sandbox.urls["omnicomm"], **fields}
+        config = OmnicommConfig.from_mapping(values)
+        return OmnicommSource(OmnicommClient(config, gate=LocalGate(1e6, burst=1e6)))
+
     def pipeline(self, vendor):
-        factory = {"rcs": self.rcs_source, "powunity": self.powunity_source}[vendor]
-        return Pipeline(self.settings, self.accounts[vendor], factory)
+        return Pipeline(self.settings, self.accounts[vendor], getattr(self, f"{vendor}_source"))
 
     def run(self, vendor, day, **changes):
         defaults = Run(
@@ -103,6 +113,12 @@ class Place:
 
     def load_bikes(self, day, **changes):
         return self.load("powunity", self.run("powunity", day, **changes), BIKE_FEEDS, "devices")
+
+    def load_trucks(self, day, **changes):
+        run = self.run("omnicomm", day, **changes)
+        with self.pipeline("omnicomm") as pipeline:
+            pipeline.load(run, feeds=["geofences"], scopes=[FLEET])
+        return self.load("omnicomm", run, TRUCK_FEEDS, "vehicle_tree")
 
     def load_health(self, day, **changes):
         run = self.run("rcs", day, **{"dag_id": "health", **changes})
@@ -153,7 +169,8 @@ def sandbox(tmp_path_factory):
         as_of=AS_OF,
         vehicles=5,
         bikes=4,
-        assumptions={"rcs.requests_per_second": 0, "rcs.task_seconds": 0.2},
+        trucks=5,
+        assumptions={"rcs.requests_per_second": 0, "rcs.task_seconds": 0.2, "omnicomm.calls_per_minute": 0},
     )
     with running(settings) as started:
         yield started
