@@ -47,6 +47,8 @@ class Interface:
             "/ls/api/v1/vehicles/{id}/state": do.state,
             "/ls/api/v1/activity/vehicles": do.activity,
             "/ls/api/v2/activity/vehicles": do.activity,
+            "/ls/api/v1/reports": do.catalogue,
+            "/ls/api/v1/reports/": do.catalogue,
             "/ls/api/v1/reports/statistics": do.statistics,
             "/ls/api/v1/reports/track/{id}": do.track,
             "/ls/api/v1/reports/events/{id}": do.events,

@@ -77,6 +77,15 @@ class Handlers:
 
     # Reports
 
+    def catalogue(self, _: Question) -> Response:
+        """Which reports there are."""
+        return answer(
+            [
+                {"id": 32, "code": "consolidatedreport", "group": "reports", "objectTypes": ["FAS"]},
+                {"id": 8, "code": "fueleventsreport", "group": "reports", "objectTypes": ["FAS", "FTC"]},
+            ]
+        )
+
     def statistics(self, question: Question) -> Response:
         """Totals of an interval; one vehicle out of reach spoils the batch."""
         start, end = question.interval()

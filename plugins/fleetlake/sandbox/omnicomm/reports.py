@@ -59,7 +59,7 @@ def _vehicle(truck: Truck, totals: Totals | None, groups: Collection[str]) -> Js
 
 def _mw(totals: Totals | None) -> Json:
     if totals is None:
-        zero = "mileage mileageSpeeding maxSpeed movement movementPercent worked workedPercent workedOnMovement "
+        zero = "mileage mileageSpeeding maxSpeed movement movementPercent worked workedOnMovement "
         zero += "workedOnMovementPercent workedNoMovement workedNoMovementPercent idlingRPM normalRPM excessRPM"
         null = "idlingRPMPercent normalRPMPercent excessRPMPercent layUp layUpPercent motoHoursServiceCounter"
         return dict.fromkeys(zero.split(), 0) | dict.fromkeys(null.split())
@@ -71,7 +71,6 @@ def _mw(totals: Totals | None) -> Json:
         "movement": totals.moving_s,
         "movementPercent": share(totals.moving_s, totals.length_s),
         "worked": totals.worked_s,
-        "workedPercent": share(totals.worked_s, totals.length_s),
         "workedOnMovement": totals.moving_s,
         "workedOnMovementPercent": share(totals.moving_s, totals.length_s),
         "workedNoMovement": totals.idle_s,

@@ -199,12 +199,14 @@ def _seconds(day: _Day) -> Row:
 
 def _shares(day: _Day | None) -> Row:
     if day is None:
-        zero = dict.fromkeys(("moving_pct", "engine_run_pct", "engine_moving_pct", "idle_pct"), 0)
-        return zero | dict.fromkeys(("engine_off_pct", "idling_rpm_pct", "normal_rpm_pct", "excess_rpm_pct"))
+        zero = dict.fromkeys(("moving_pct", "engine_moving_pct", "idle_pct"), 0)
+        return zero | dict.fromkeys(
+            ("engine_run_pct", "engine_off_pct", "idling_rpm_pct", "normal_rpm_pct", "excess_rpm_pct")
+        )
     rpm = day.worked_s if day.idling_s + day.normal_s + day.excess_s else 0
     return {
         "moving_pct": reports.share(day.moving_s, DAY_S),
-        "engine_run_pct": reports.share(day.worked_s, DAY_S),
+        "engine_run_pct": None,  # no answer was seen with it
         "engine_moving_pct": reports.share(day.moving_s, DAY_S),
         "idle_pct": reports.share(day.worked_s - day.moving_s, DAY_S),
         "engine_off_pct": reports.share(day.known_s - day.worked_s, DAY_S),
