@@ -155,7 +155,7 @@ def _expiry(claims: Mapping[str, Any], now: dt.datetime) -> dt.datetime | None:
     """By our clock: with a clock that goes wrong every token would look expired, and each request would log in."""
     life = _life(claims)
     if life is not None:
-        return now + life
+        return now + life - dt.timedelta(seconds=1)  # the claims are whole seconds, cut off
     expires = claims.get("exp")
     return dt.datetime.fromtimestamp(expires, dt.UTC) if isinstance(expires, int | float) else None
 
