@@ -91,7 +91,7 @@ def _one_pass(
         total = listed.total if total is None else total
         if listed.total != total:
             return [], f"totalCount went from {total} to {listed.total}"
-        if last is not None and listed.ids[:1] != [last]:
+        if last is not None and (not listed.ids or listed.ids[0] != last):
             return [], f"row {offset} is another one than before"
         fresh = listed.ids[overlap:]
         known = [one for one in fresh if one is not None]
