@@ -28,6 +28,10 @@ from fleetlake.vendors.powunity.source import PowUnitySource
 from fleetlake.vendors.rcs.client import RcsClient
 from fleetlake.vendors.rcs.config import RcsConfig
 from fleetlake.vendors.rcs.source import RcsSource
+from fleetlake.vendors.suivideflotte.client import SuiviDeFlotteClient
+from fleetlake.vendors.suivideflotte.config import SuiviDeFlotteConfig
+from fleetlake.vendors.suivideflotte.fieldmap import load_fieldmap
+from fleetlake.vendors.suivideflotte.source import SuiviDeFlotteSource
 from fleetlake.warehouse import Warehouse
 from fleetlake.window import Window
 
@@ -56,6 +60,9 @@ class Place:
             "rcs": Account(name="main", vendor="rcs", conn_id="rcs_default", chunk_size=3),
             "powunity": Account(name="north", vendor="powunity", conn_id="powunity_default", look_back_days=0),
             "omnicomm": Account(name="trucks", vendor="omnicomm", conn_id="omnicomm_default", look_back_days=0),
+            "suivideflotte": Account(
+                name="france", vendor="suivideflotte", conn_id="suivideflotte_default", look_back_days=2
+            ),
         }
 
     def rcs_source(self):
@@ -85,6 +92,12 @@ class Place:
         values = {**self.sandbox.customers["omnicomm"]["trucks"], "base_url": self.sandbox.urls["omnicomm"], **fields}
         config = OmnicommConfig.from_mapping(values)
         return OmnicommSource(OmnicommClient(config, gate=LocalGate(1e6, burst=1e6)))
+
+    def suivideflotte_source(self, **fields):
+        token = self.sandbox.customers["suivideflotte"]["france"]["token"]
+        values = {"token": token, "base_url": self.sandbox.urls["suivideflotte"], **fields}
+        client = SuiviDeFlotteClient(SuiviDeFlotteConfig.from_mapping(values), gate=LocalGate(1e6, burst=1e6))
+        return SuiviDeFlotteSource(client, load_fieldmap("france", self.settings.include))
 
     def pipeline(self, vendor):
         return Pipeline(self.settings, self.accounts[vendor], getattr(self, f"{vendor}_source"))
@@ -119,6 +132,23 @@ class Place:
         with self.pipeline("omnicomm") as pipeline:
             pipeline.load(run, feeds=["geofences"], scopes=[FLEET])
         return self.load("omnicomm", run, TRUCK_FEEDS, "vehicle_tree")
+
+    def load_cars(self, day, **changes):
+        """What the DAG does: lists of the fleet, then the trips of each vehicle."""
+        run = self.run("suivideflotte", day, **changes)
+        with self.pipeline("suivideflotte") as pipeline:
+            pipeline.plan(run, entity_feed="vehicles", feeds=[])
+            pipeline.load(run, feeds=["alerts", "poi", "drivers"], scopes=[FLEET])
+        trips = self.load("suivideflotte", run, ["trips"], "vehicles")
+        with self.pipeline("suivideflotte") as pipeline:
+            return {**trips, **pipeline.certify(run, datasets=["suivideflotte.alert"])}
+
+    def load_users(self, day, **changes):
+        run = self.run("rcs", day, **{"dag_id": "users", **changes})
+        with self.pipeline("rcs") as pipeline:
+            pipeline.plan(run, entity_feed="vehicles", feeds=[])
+            pipeline.load(run, feeds=["users", "client_notifications"], scopes=[FLEET])
+            return pipeline.certify(run, datasets=["rcs.app_user", "rcs.client_notification"])
 
     def load_health(self, day, **changes):
         run = self.run("rcs", day, **{"dag_id": "health", **changes})
@@ -170,7 +200,13 @@ def sandbox(tmp_path_factory):
         vehicles=5,
         bikes=4,
         trucks=5,
-        assumptions={"rcs.requests_per_second": 0, "rcs.task_seconds": 0.2, "omnicomm.calls_per_minute": 0},
+        cars=6,
+        assumptions={
+            "rcs.requests_per_second": 0,
+            "rcs.task_seconds": 0.2,
+            "omnicomm.calls_per_minute": 0,
+            "suivideflotte.requests_per_minute": 0,
+        },
     )
     with running(settings) as started:
         yield started
