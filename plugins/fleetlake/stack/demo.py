@@ -1,4 +1,4 @@
-"""``fleetlake demo``: three days of the demo fleet through real scheduled Airflow runs, then a report."""
+"""``fleetlake demo``: three days of the demo fleet through real scheduled Airflow runs, the fleet model, then a report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ from fleetlake.stack.report import Report
 
 DAYS = 3
 _FOUND_S = 120.0
-_LOADED_S = 1200.0
+_LOADED_S = 1800.0
+_MODELLED_S = 300.0
+_EXTRA, _MODEL = "extra", "model"
+"""Tags of DAGs that are not about days: those somebody has to want, and those that assets start."""
+
 _ENDED = ("success", "failed")
 _DONE = ("success", "skipped", "removed")
 
@@ -64,7 +68,7 @@ class Days:
 
 
 def run_demo(stack: LocalStack, *, port: int) -> Report:
-    """Start the stack, load three days through every DAG, report, stop the stack; the data stays.
+    """Start the stack, load three days through every daily DAG, report, stop the stack; the data stays.
 
     Args:
         stack: not running.
@@ -93,7 +97,7 @@ def run_demo(stack: LocalStack, *, port: int) -> Report:
 
 
 class _Loading:
-    """Runs of every DAG for some days: asked for, watched until all have ended."""
+    """Runs of every daily DAG for some days: asked for, watched until all have ended and the model has taken them up."""
 
     def __init__(self, stack: LocalStack, days: Days) -> None:
         self._stack = stack
@@ -106,7 +110,7 @@ class _Loading:
         Raises:
             StoreUnavailable: a DAG file cannot be read, a run failed, or it takes too long.
         """
-        dags = self._find_dags()
+        dags, models = self._find_dags()
         wanted = [(dag, key) for dag in dags for key in self._days.keys]
         states = self._states(dags)
         todo = [run for run in wanted if states.get(run) != "success"]
@@ -122,6 +126,8 @@ class _Loading:
         last = self._days.last.isoformat()
         unpaused = sorted({dag for dag, _ in todo})
         try:
+            for model in models:
+                self._api.set_paused(model, False)
             for dag in unpaused:
                 for key in (key for name, key in todo if name == dag and states.get((name, key)) == "failed"):
                     self._api.clear_failed(dag, self._run_id(dag, key))
@@ -130,14 +136,17 @@ class _Loading:
                     self._api.backfill(dag, self._days.first, self._days.last - dt.timedelta(days=1))
                 self._api.set_paused(dag, False)
             self._watch(dags, wanted)
+            if models:
+                with self._stack.progress.step("fleet model"):
+                    self._await_models(models)
         finally:
             # Paused again: the data stays as it is until somebody wants more.
             with contextlib.suppress(FleetlakeError):  # the server may be gone, and then another error is on its way
-                for dag in unpaused:
+                for dag in [*unpaused, *models]:
                     self._api.set_paused(dag, True)
 
-    def _find_dags(self) -> list[str]:
-        """Ids of all DAGs, once every DAG file is read."""
+    def _find_dags(self) -> tuple[list[str], list[str]]:
+        """Ids of the daily DAGs and of the models, once every DAG file is read."""
         files = {path.name for path in DAGS.glob("*.py")}
         deadline = time.monotonic() + _FOUND_S
         with self._stack.progress.step("DAG files"):
@@ -159,7 +168,9 @@ class _Loading:
                         )
                     time.sleep(0.3)
                     continue
-                return sorted(dag["dag_id"] for dag in dags)
+                tags = {dag["dag_id"]: {tag["name"] for tag in dag["tags"]} for dag in dags}
+                daily = sorted(dag for dag, names in tags.items() if not names & {_EXTRA, _MODEL})
+                return daily, sorted(dag for dag, names in tags.items() if _MODEL in names)
 
     def _states(self, dags: Sequence[str]) -> dict[tuple[str, str], str]:
         """State by DAG and partition; of several runs of a partition a successful one counts, else the newest."""
@@ -194,6 +205,27 @@ class _Loading:
                 time.sleep(1.0)
         if failed := [run for run in wanted if states[run] == "failed"]:
             raise self._failure(failed)
+
+    def _await_models(self, models: Sequence[str]) -> None:
+        """Wait until the models have taken up every change; assets start their runs."""
+        deadline = time.monotonic() + _MODELLED_S
+        while True:
+            runs = self._api.runs(models)
+            if failed := [run for run in runs if run["state"] == "failed"]:
+                raise self._failure([(run["dag_id"], run["partition_key"] or run["dag_run_id"]) for run in failed])
+            with connect(self._stack.warehouse_url) as connection:
+                row = connection.execute("SELECT count(*) FROM ops.change").fetchone()
+            left = int(row[0]) if row else 0
+            if not left and all(run["state"] in _ENDED for run in runs):
+                return
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"after {_MODELLED_S / 60:.0f} minutes {left} changes are not taken up by {', '.join(models)}",
+                    where="ops.change",
+                    remedy=f"see the logs in {self._stack.home / 'logs'}; `make demo` goes on where it stopped",
+                )
+            self._stack.require_running()
+            time.sleep(1.0)
 
     def _rows(self) -> int:
         with connect(self._stack.warehouse_url) as connection:

@@ -44,24 +44,34 @@ SELECT (SELECT count(*) FROM ops.quality_result) AS checks,
 
 QUERIES = (
     (
-        "How far did each bike ride each day?",
-        "SELECT account, device_name, start_time::date AS day, count(*) AS trips, round(sum(distance_m)::numeric / 1000, 1) AS km "
-        "FROM powunity.trip GROUP BY 1, 2, 3 ORDER BY km DESC LIMIT 5",
+        "What did the fleet do each day?",
+        "SELECT day, count(*) FILTER (WHERE trips > 0) AS vehicles_out, count(*) AS of, sum(trips) AS trips, "
+        "round(sum(distance_m)::numeric / 1000) AS km, round(sum(moving_time_s)::numeric / 3600) AS hours_moving, "
+        "round(sum(idle_time_s)::numeric / 3600, 1) AS hours_idle, round(sum(fuel_used_l)::numeric) AS fuel_l, "
+        "round((100000 * sum(fuel_used_l) / nullif(sum(distance_m) FILTER (WHERE fuel_used_l IS NOT NULL), 0))::numeric, 1) "
+        "AS l_per_100km, round(avg(trust_score)) AS trust FROM fleet.vehicle_day GROUP BY day ORDER BY day",
     ),
     (
-        "Which trouble codes are confirmed, and in which vehicles?",
-        "SELECT t.dtc_code, coalesce(t.description, t.failure_type) AS meaning, count(DISTINCT t.vehicle_id) AS vehicles, max(t.report_time) AS last_seen "
-        "FROM rcs.trouble t WHERE t.is_confirmed GROUP BY 1, 2 ORDER BY vehicles DESC, 1 LIMIT 5",
+        "Which vehicles were busiest?",
+        "SELECT v.name, v.registration_plate AS plate, string_agg(DISTINCT i.vendor, ' + ') AS devices, t.trips, t.km, "
+        "t.top_kmh, t.l_per_100km, t.trust FROM (SELECT vehicle_key, sum(trips) AS trips, "
+        "round(sum(distance_m)::numeric / 1000, 1) AS km, round(max(max_speed_kmh)::numeric) AS top_kmh, "
+        "round((100000 * sum(fuel_used_l) / nullif(sum(distance_m), 0))::numeric, 1) AS l_per_100km, min(trust_score) AS trust "
+        "FROM fleet.vehicle_day GROUP BY 1) t JOIN fleet.vehicle v USING (vehicle_key) "
+        "JOIN fleet.vehicle_identity i USING (vehicle_key) GROUP BY vehicle_key, 1, 2, 4, 5, 6, 7, 8 ORDER BY km DESC LIMIT 6",
     ),
     (
-        "Which vehicles were busiest, and how fast did they go?",
-        "SELECT v.model, v.registration_plate AS plate, count(*) AS records, round(max(t.speed_kmh)::numeric) AS top_kmh, "
-        "round((max(t.odometer_m) - min(t.odometer_m))::numeric / 1000) AS km "
-        "FROM rcs.telemetry t JOIN rcs.vehicle v USING (account, vehicle_id) "
-        "GROUP BY v.vehicle_id, 1, 2 ORDER BY records DESC LIMIT 5",
+        "Which faults are open?",
+        "SELECT v.registration_plate AS plate, v.model, f.dtc_code, f.description, f.opened_at, f.is_confirmed AS confirmed "
+        "FROM fleet.trouble f JOIN fleet.vehicle v USING (vehicle_key) WHERE f.is_open "
+        "ORDER BY f.is_confirmed DESC, f.opened_at LIMIT 5",
+    ),
+    (
+        "Which devices could not be matched to a vehicle without doubt?",
+        "SELECT kind, subject, details FROM fleet.vehicle_conflict ORDER BY 1, 2 LIMIT 5",
     ),
 )
-"""Three questions to begin with: title and SQL."""
+"""Questions to begin with, about the whole fleet whatever the vendor: title and SQL."""
 
 
 @dataclass(frozen=True)
