@@ -122,7 +122,7 @@ class House:
     def table(self, name: str, *columns: str, where: str = "true") -> list[tuple[Any, ...]]:
         """Some columns of a table of schema fleet, sorted."""
         query = f"SELECT {', '.join(columns)} FROM {name if '.' in name else f'fleet.{name}'} WHERE {where}"
-        return sorted((tuple(row.values()) for row in self.rows(query)), key=repr)
+        return sorted((tuple(row.values()) for row in self.rows(query)), key=lambda row: [str(value) for value in row])
 
     def one(self, name: str, where: str = "true") -> dict[str, Any]:
         """The only row."""
