@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 from fleetlake.contracts import load_contracts
 from fleetlake.errors import ConfigError, IncompleteAnswer
+from fleetlake.http.rate_gate import LocalGate
 from fleetlake.http.tokens import PostgresTokens
 from fleetlake.pipeline import Pipeline
 from fleetlake.reading import FLEET
 from fleetlake.sandbox.settings import SandboxSettings
 from fleetlake.sandbox.testing import running
 from fleetlake.settings import Settings
+from fleetlake.vendors.omnicomm.client import OmnicommClient
 from fleetlake.window import Window
 
 from tests.warehouse.pipeline.conftest import AS_OF, INCLUDE, TRUCK_FEEDS, Place
@@ -79,13 +81,13 @@ def test_one_login_for_a_whole_day_and_batches_where_the_vendor_takes_them(place
 
 
 def test_processes_share_one_token_through_the_warehouse(place):
+    config = place.omnicomm_source().client.config
     tokens = PostgresTokens(place.settings.require_warehouse(), "omnicomm:trucks", "secret")
     place.sandbox.clear_log()
     for _ in range(3):
-        source = place.omnicomm_source()
-        source.client._login._tokens = tokens
-        assert "5 vehicles" in source.check()
-        source.close()
+        client = OmnicommClient(config, gate=LocalGate(1e6, burst=1e6), tokens=tokens)
+        assert "5 vehicles" in client.check()
+        client.close()
     assert paths(place).count("/auth/login") == 1
 
 
