@@ -87,8 +87,11 @@ class Pipeline:
 
         Raises:
             UnknownVehicle: a vehicle of ``run.vehicles`` is not in the account.
+            FleetlakeError: the list could not be read.
         """
-        self._load_feed(run, self._feed(entity_feed), [FLEET], Summary())
+        error = self._load_feed(run, self._feed(entity_feed), [FLEET], Summary())
+        if error is not None:
+            raise error  # with yesterday's list a new vehicle would be missing, and nobody would know
         scopes = self._vehicles(run)
         if feeds and self._may_skip(run):
             todo: set[str] = set()
