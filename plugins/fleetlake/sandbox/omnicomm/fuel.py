@@ -62,21 +62,22 @@ class Fuel:
         self._seed = driving.park.context.settings.seed
         self._first = driving.park.context.world.first_day * DAY_S
         self._idle = lru_cache(maxsize=2048)(self._idle_of)
+        self._midnight = lru_cache(maxsize=2048)(self._of_midnight)
         self._week = lru_cache(maxsize=512)(self._plan)
 
     def level_dl(self, truck: Truck, time: int) -> int:
         """Fuel in all tanks."""
-        week = self._week(truck, time // WEEK_S)
-        poured = sum(pour.volume_dl for pour in week.pours if pour.time <= time)
-        return week.level + poured - self.used(truck, week.start, time).total + self._drift(truck, time)
+        day = time // DAY_S
+        level, burnt = self._midnight(truck, day)
+        poured = sum(pour.volume_dl for pour in self._week(truck, time // WEEK_S).pours if pour.time <= time)
+        moving = self._burnt_moving(truck, time) - burnt
+        return level + poured - moving - self._idle_until(truck, time, day) + self._drift(truck, time)
 
     def used(self, truck: Truck, start: int, end: int) -> Use:
         """Fuel burnt in ``[start, end)``; adjacent intervals add up exactly."""
         if end <= start:
             return Use(0, 0)
-        rate = round(truck.litres_per_100km * 10)
-        metres = (self._driving.odometer_m(truck, moment) for moment in (start, end))
-        before, after = (value * rate // 100_000 for value in metres)
+        before, after = self._burnt_moving(truck, start), self._burnt_moving(truck, end)
         first, last = start // DAY_S, end // DAY_S
         idle = sum(self._idle_until(truck, (day + 1) * DAY_S, day) for day in range(first, last))
         idle += self._idle_until(truck, end, last) - self._idle_until(truck, start, first)
@@ -102,6 +103,15 @@ class Fuel:
     def _drift(self, truck: Truck, time: int) -> int:
         """Some tanks swell and shrink with the weather: so a parked truck seems to burn, or to gain."""
         return number(self._seed, "drift", truck.terminal_id, time // 21_600) % 7 - 3 if truck.index % 5 == 4 else 0
+
+    def _burnt_moving(self, truck: Truck, time: int) -> int:
+        """Decilitres burnt under way in the truck's whole life."""
+        return self._driving.odometer_m(truck, time) * round(truck.litres_per_100km * 10) // 100_000
+
+    def _of_midnight(self, truck: Truck, day: int) -> tuple[int, int]:
+        """At the beginning of a day: the level without the week's pours, and what was burnt under way until then."""
+        week, start = self._week(truck, day // 7), day * DAY_S
+        return week.level - self.used(truck, week.start, start).total, self._burnt_moving(truck, start)
 
     def _idle_until(self, truck: Truck, time: int, day: int) -> int:
         """Decilitres burnt idly from the beginning of ``day`` until ``time`` within it."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fleetlake.sandbox.dice import number
-from fleetlake.sandbox.omnicomm.driving import Driving
+from fleetlake.sandbox.omnicomm.driving import Driving, Stretch
 from fleetlake.sandbox.omnicomm.fuel import Fuel
 from fleetlake.sandbox.omnicomm.park import Truck
 from fleetlake.sandbox.omnicomm.track import Point, Track
@@ -95,25 +95,28 @@ class Journal:
 
     def packets(self, truck: Truck, start: int, end: int, now_ms: int) -> Iterator[Packet]:
         """Packets of ``[start, end)``, by time; now and then one is there twice."""
+        engine = self._driving.engine(truck, start, end)
         for point in self._track.points(truck, start, end, now_ms):
-            packet = self._packet(truck, point)
+            packet = self._packet(truck, point, is_on=_is_inside(engine, point.time))
             yield packet
             if point.time % 97 == 0:
                 yield packet
 
     def parameters(self, truck: Truck, start: int, end: int, now_ms: int) -> Iterator[Parameters]:
-        """Parameters of the CAN bus: with every fourth packet while the engine runs."""
+        """Parameters of the CAN bus: with every fourth packet or so while the engine runs."""
+        engine = self._driving.engine(truck, start, end)
         for point in self._track.points(truck, start, end, now_ms):
-            if point.time % 4 == 0 and self._driving.is_engine_on(truck, point.time):
+            chance = number(truck.terminal_id, "parameters", point.time)
+            if chance % 4 == 0 and _is_inside(engine, point.time):
                 pairs = {
                     "Engine speed, rpm": str(700 + round(point.speed_kmh * 11)),
                     "Coolant temperature, °C": str(70 + point.time % 21),
                     "Odometer, km": f"{self._driving.odometer_m(truck, point.time) / 1000:.1f}",
                 }
-                yield Parameters(point.time, pairs, point.time % 3 if self._cuts and point.time % 5 == 0 else None)
+                yield Parameters(point.time, pairs, (chance >> 8) % 3 if self._cuts and (chance >> 4) % 5 == 0 else None)
 
-    def _packet(self, truck: Truck, point: Point) -> Packet:
-        chance, is_on = number(truck.terminal_id, "packet", point.time), self._driving.is_engine_on(truck, point.time)
+    def _packet(self, truck: Truck, point: Point, *, is_on: bool) -> Packet:
+        chance = number(truck.terminal_id, "packet", point.time)
         codes: list[int | None] = [None] * SLOTS
         if not self._fuel.is_dead(truck, point.time // DAY_S):
             level = self._fuel.level_dl(truck, point.time)
@@ -125,6 +128,10 @@ class Journal:
             satellites=None if chance % 40 == 1 else point.satellites,
             codes=tuple(codes),
         )
+
+
+def _is_inside(stretches: list[Stretch], time: int) -> bool:
+    return any(start <= time < end for start, end in stretches)
 
 
 def tank_levels(truck: Truck, level_dl: int) -> list[int]:
