@@ -244,6 +244,11 @@ def test_a_body_cut_in_the_middle_is_malformed(sandbox: Running, client: Omnicom
         list(source.pages("track", scope=TERMINALS[0], window=DAY, cursor=None))
 
 
+def test_both_versions_of_the_tree_are_read_alike(sandbox: Running, opened: Open) -> None:
+    bodies = [opened(sandbox, tree_path=f"/ls/api/v{version}/tree/vehicle").tree().body for version in (1, 2)]
+    assert split("vehicle_tree", "omnicomm.vehicle", bodies[0]) == split("vehicle_tree", "omnicomm.vehicle", bodies[1])
+
+
 def test_a_403_on_one_resource_concerns_that_vehicle_only(sandbox: Running, client: OmnicommClient) -> None:
     with sandbox.faults("status:path=*/track/202000001,status=403"):
         with pytest.raises(ScopeUnavailable, match="HTTP 403"):

@@ -92,8 +92,8 @@ class OmnicommClient:
     # --- calls ----------------------------------------------------------------------------------------------------------
 
     def tree(self) -> Answer:
-        """``GET /ls/api/v2/tree/vehicle``: all groups and their vehicles, unpaged; takes over 30 s for a large fleet."""
-        return self.request("GET", "/ls/api/v2/tree/vehicle")
+        """``GET`` the vehicle tree: all groups and their vehicles, unpaged; takes over 30 s for a large fleet."""
+        return self.request("GET", self.config.tree_path)
 
     def profile(self, terminal: str) -> Answer:
         """``GET /ls/api/v1/profile/vehicle/{id}``."""

@@ -36,6 +36,7 @@ class OmnicommConfig:
         block_statuses: HTTP statuses that mean "blocked for a while" (OMN-02), with commas between.
         block_s: seconds to wait when a block does not say how long it lasts (OMN-02).
         locked_interval_retry_s: seconds until an interval that the vendor has locked is asked for again (OMN-12).
+        tree_path: path of the vehicle tree; the difference to v1 is unknown (OMN-09).
         data_groups: groups of the statistics: ``mw``, ``fuel``, ``mnt``, ``ae``, ``can``, ``ccan``.
         min_visit: shortest visit of a geofence that is told; seconds (OMN-05: minutes, say others).
         outside_geofences: also ask for stays outside all geofences.
@@ -59,6 +60,7 @@ class OmnicommConfig:
     block_statuses: str = "429"
     block_s: float = 60.0
     locked_interval_retry_s: float = 900.0
+    tree_path: str = "/ls/api/v2/tree/vehicle"
     data_groups: str = "mw,fuel"
     min_visit: int = 300
     outside_geofences: bool = True
