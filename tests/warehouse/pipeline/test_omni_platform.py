@@ -195,6 +195,7 @@ def test_today_is_loaded_as_far_as_it_goes_and_not_called_complete(depot):
         depot.certify(run)
 
 
+@pytest.mark.parametrize("assumptions", [{"activity_ttl": 90 * 86_400}])
 def test_a_day_the_vendor_no_longer_keeps_is_not_deleted(depot):
     """Expiry by TTL: a forced re-read of an old day must not take its rows along."""
     depot.load(depot.run("2026-11-18"))

@@ -41,7 +41,7 @@ class OmniAssumptions:
     validation_status: int = 200
     blank_dates: bool = False
     newer_type: bool = False
-    activity_ttl: int = 90 * 86_400
+    activity_ttl: int = 400 * 86_400
     ttl_unit_s: int = 1
     late_share: float = 0.5
     late_hours: float = 18.0

@@ -51,10 +51,24 @@ class Event(NamedTuple):
     camera: Camera
     agent: str
     activity: str
-    image: str
-    original_image: str
-    track: str
     candidates: tuple[Candidate, ...] | None
+
+    # Ids of what belongs to it are made of its own: nobody computes what nobody asks for.
+
+    @property
+    def image(self) -> str:
+        """Id of the crop."""
+        return self.id[7::-1] + self.id[8:]
+
+    @property
+    def original_image(self) -> str:
+        """Id of the whole frame."""
+        return self.id[4:8] + self.id[:4] + self.id[8:]
+
+    @property
+    def track(self) -> str:
+        """Id of the thing that was followed."""
+        return self.activity[7::-1] + self.activity[8:]
 
 
 class Happenings:
@@ -115,7 +129,6 @@ class Happenings:
             date = day * DAY + int(hour * 3_600_000)
             person = roll.choice(customer.profiles)
             activity = self._id("activity", camera, day, visit)
-            track = self.premises.guid("track", activity)
             for number_ in range(roll.choice((1, 1, 1, 2, 3))):
                 # Two events of one moment do occur: their order is nobody's promise.
                 date += 0 if number_ == 1 and roll.random() < 0.3 else roll.randrange(200, 20_000)
@@ -137,9 +150,6 @@ class Happenings:
                         camera=camera,
                         agent=customer.agents[camera.agent].id,
                         activity=activity,
-                        image=self.premises.guid("image", event_id),
-                        original_image=self.premises.guid("frame", event_id),
-                        track=track,
                         candidates=_candidates(roll, person, customer) if kind == "IDENTIFICATION" else None,
                     )
                 )
