@@ -8,6 +8,7 @@ CREATE TABLE IF NOT EXISTS ops.model_unit (
     load_id text NOT NULL DEFAULT '',
     queued_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX IF NOT EXISTS change_vehicle_day ON ops.change (account, scope, day);
 CREATE INDEX IF NOT EXISTS model_unit_order ON ops.model_unit (day, vehicle_key, account);
 COMMENT ON TABLE ops.model_unit IS 'What of schema fleet waits to be built anew, and why. Building it removes it.';
 COMMENT ON COLUMN ops.model_unit.unit_id IS 'Number, in the order of writing.';

@@ -50,6 +50,7 @@ class Report:
         is_full: all was built anew.
         changes: entries of ``ops.change`` taken up.
         waiting: entries left, because their run is not over.
+        held: vehicle-days left in the queue, because a run is still loading them.
         units: vehicle-days (and vehicles, and account-days) built.
         inserted, updated, deleted: rows of schema ``fleet`` written.
         restatements: rows of ``ops.restatement`` written.
@@ -62,6 +63,7 @@ class Report:
     is_full: bool
     changes: int
     waiting: int
+    held: int
     units: int
     inserted: int
     updated: int
@@ -161,6 +163,7 @@ class _Builder:
         with self._transaction() as connection:
             full = structure.prepare(connection, self._tables, self._folder) or full
         with self._transaction() as connection:
+            connection.execute("CREATE TEMP TABLE held (vehicle_key text, day date)")
             changes, counts = self._take_up(connection, file, full=full)
         built = 0
         for grain in _PICK:
@@ -173,12 +176,13 @@ class _Builder:
             for table, query in self._marts:
                 if table.grain == "whole":
                     counts += merge(connection, table, query)
-            vehicles, conflicts, waiting = self._finish(connection, built, counts)
+            vehicles, conflicts, waiting, held = self._finish(connection, built, counts)
         return Report(
             build_id=self._build_id,
             is_full=full,
             changes=changes,
             waiting=waiting,
+            held=held,
             units=built,
             inserted=counts.inserted,
             updated=counts.updated,
@@ -208,13 +212,18 @@ class _Builder:
         with self._transaction() as connection:
             connection.execute(
                 sql.SQL(
-                    "CREATE TEMP TABLE unit ON COMMIT DROP AS SELECT vehicle_key, account, day FROM ops.model_unit WHERE {}"
+                    "CREATE TEMP TABLE unit ON COMMIT DROP AS SELECT vehicle_key, account, day FROM ops.model_unit q WHERE {}"
+                    " AND NOT EXISTS (SELECT FROM pg_temp.held h WHERE h.vehicle_key = q.vehicle_key AND h.day = q.day)"
                     " GROUP BY day, vehicle_key, account ORDER BY day, vehicle_key, account LIMIT {}"
                 ).format(sql.SQL(_PICK[grain]), sql.Literal(self._batch))
             )
             number = self._count(connection, "pg_temp.unit")
             if not number:
                 return None
+            held = units.hold(connection, self._patience)
+            if held == number:
+                return 0, Counts()
+            number -= held
             causes = self._describe_units(connection)
             counts = Counts()
             marts = [(table, query) for table, query in self._marts if table.grain == grain]
@@ -254,7 +263,7 @@ class _Builder:
         )
         return {row[0] for row in connection.execute("SELECT DISTINCT cause FROM pg_temp.cause")}
 
-    def _finish(self, connection: Connection, built: int, counts: Counts) -> tuple[int, int, int]:
+    def _finish(self, connection: Connection, built: int, counts: Counts) -> tuple[int, int, int, int]:
         connection.execute(
             "UPDATE ops.model_build SET ended_at = clock_timestamp(), units = %s, rows_inserted = %s, rows_updated = %s,"
             " rows_deleted = %s, restatements = %s WHERE build_id = %s",
@@ -266,6 +275,7 @@ class _Builder:
             self._count(connection, "fleet.vehicle"),
             self._count(connection, "fleet.vehicle_conflict"),
             self._count(connection, "ops.change"),
+            self._count(connection, "pg_temp.held"),
         )
 
     def _remaining(self) -> int:

@@ -36,19 +36,20 @@ _MIDNIGHT = "c.day::timestamp AT TIME ZONE 'UTC'"
 _NEXT_MIDNIGHT = "(c.day + 1)::timestamp AT TIME ZONE 'UTC'"
 
 
+_IS_OVER = """(
+    c.changed_at < now() - %(patience)s::interval
+    OR EXISTS (SELECT FROM ops.run_end e WHERE e.dag_id = c.dag_id AND e.run_id = c.run_id)
+)"""
+"""Nothing more is to be expected from the run that made a change."""
+
+
 def take_changes(connection: Connection, tables: Mapping[str, FleetTable], patience: dt.timedelta) -> int:
     """Queue what the changes of finished runs make stale, by the identities as they are now; returns the changes taken.
 
     A change of a run that is not over yet waits, so that half a load is not published, but no longer than ``patience``.
     """
     taken = connection.execute(
-        """
-        CREATE TEMP TABLE taken ON COMMIT DROP AS
-        SELECT c.* FROM ops.change c
-        WHERE c.changed_at < now() - %s::interval
-            OR EXISTS (SELECT FROM ops.run_end e WHERE e.dag_id = c.dag_id AND e.run_id = c.run_id)
-        """,
-        [patience],
+        f"CREATE TEMP TABLE taken ON COMMIT DROP AS SELECT c.* FROM ops.change c WHERE {_IS_OVER}", {"patience": patience}
     ).rowcount
     connection.execute("DELETE FROM ops.change c USING pg_temp.taken t WHERE c.change_id = t.change_id")
     connection.execute("ANALYZE pg_temp.taken")
@@ -138,6 +139,28 @@ def _queue_open_visits(connection: Connection) -> None:
             AND i.valid_from <= e.event_time AND (i.valid_to IS NULL OR i.valid_to > e.event_time)
         """
     )
+
+
+def hold(connection: Connection, patience: dt.timedelta) -> int:
+    """Move vehicle-days that a run is still loading from ``pg_temp.unit`` to ``pg_temp.held``; returns how many.
+
+    They would be published half, whatever else they were queued for. They stay in the queue for a later build.
+    """
+    return connection.execute(
+        f"""
+        WITH loading AS (
+            DELETE FROM pg_temp.unit u
+            USING fleet.vehicle_identity i, ops.change c
+            WHERE i.vehicle_key = u.vehicle_key AND c.day = u.day AND c.account = i.account AND c.scope = i.vendor_vehicle_id
+                AND split_part(c.dataset, '.', 1) = i.vendor
+                AND i.valid_from < {_NEXT_MIDNIGHT} AND (i.valid_to IS NULL OR i.valid_to > {_MIDNIGHT})
+                AND NOT {_IS_OVER}
+            RETURNING u.vehicle_key, u.day
+        )
+        INSERT INTO pg_temp.held SELECT DISTINCT * FROM loading
+        """,
+        {"patience": patience},
+    ).rowcount
 
 
 def remember_identities(connection: Connection) -> None:
