@@ -218,3 +218,29 @@ def test_feeds_are_told_apart(rcs_source: Open) -> None:
         source.poll("vehicles", "t")
     assert {feed.max_days for feed in FEEDS.values()} == {None, 7}
     assert dt.timedelta(days=7) >= max(piece.end - piece.start for piece in WINDOW.split(7))
+
+
+@pytest.mark.parametrize(("feed", "dataset"), [("users", "app_user"), ("client_notifications", "client_notification")])
+@pytest.mark.parametrize("variant", [{}, {"rcs.envelope": "items", "rcs.time_end_inclusive": "false"}])
+def test_users_and_notifications_of_a_window_are_one_page_and_the_truth(
+    feed: str, dataset: str, variant: dict[str, str], rcs_source: Open, start_sandbox: Callable[..., Running]
+) -> None:
+    place = start_sandbox(variant)
+    window = Window.parse("2026-11-01", "2026-11-15")
+    pages = [page for week in window.split(7) for page in read(rcs_source(place), feed, FLEET, week)]
+    assert [page.is_last for page in pages] == [True, True]
+    found = [row["id"].lower() for row in rows(feed, f"rcs.{dataset}", pages)]
+    key = {"app_user": "user_id", "client_notification": "notification_id"}[dataset]
+    truth = [row[key] for row in room("rcs").truth(place.context, dataset, window, "main")]
+    assert truth
+    assert sorted(found) == sorted(truth)
+
+
+def test_users_are_asked_for_up_to_the_end_of_the_window_whether_it_belongs_to_it_or_not(
+    rcs_source: Open, sandbox: Running, logged: Logged
+) -> None:
+    read(rcs_source(), "users", FLEET, Window.day("2026-11-10"))
+    (entry,) = logged(sandbox, 1, path="/users")
+    assert entry["query"].replace("%3A", ":") == "from=2026-11-10T00:00:00&to=2026-11-11T00:00:00"
+    with pytest.raises(ConfigError, match="needs a window"):
+        read(rcs_source(), "client_notifications", FLEET, None)

@@ -26,6 +26,7 @@ from fleetlake.http.session import VendorSession
 from fleetlake.reading import JobState, JobStatus, Lane, Page
 from fleetlake.vendors.rcs import decode
 from fleetlake.vendors.rcs.config import RcsConfig
+from fleetlake.window import Window
 
 _REPORTS = "/vehicle-health/reports"
 _SUCCEEDED, _FAILED = "SUCCEEDED", "FAILED"
@@ -125,23 +126,13 @@ class RcsClient:
         query = {**_range(start, last), "severity": self.config.severity}
         return self._scoped(vehicle_id, f"/vehicles/{_segment(vehicle_id)}/health-reports", query)
 
-    def users(self, start: dt.datetime, last: dt.datetime) -> Answer:
-        """``GET /users``: app users by the time of their registration. Names of the parameters are an assumption.
+    def users(self, window: Window) -> Answer:
+        """``GET /users``: app users by the time of their registration. Names of the parameters are an assumption."""
+        return self._session.get("/users", _range(window.start, _round_up(window.end)))
 
-        Args:
-            start: first second.
-            last: last second, included.
-        """
-        return self._session.get("/users", _range(start, last))
-
-    def client_notifications(self, start: dt.datetime, last: dt.datetime) -> Answer:
-        """``GET /client-notifications``: offers already sent, by planned time. Names of the parameters are an assumption.
-
-        Args:
-            start: first second.
-            last: last second, included.
-        """
-        return self._session.get("/client-notifications", _range(start, last))
+    def client_notifications(self, window: Window) -> Answer:
+        """``GET /client-notifications``: offers already sent, by planned time. Names of the parameters are an assumption."""
+        return self._session.get("/client-notifications", _range(window.start, _round_up(window.end)))
 
     def submit_overview(self, start: dt.datetime, last: dt.datetime) -> str:
         """``POST /vehicle-health/reports``: start an overview of the fleet; returns the task's token.

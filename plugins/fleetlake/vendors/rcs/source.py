@@ -131,9 +131,12 @@ class RcsSource:
             yield page_of(answer, rows=rows, cursor=piece.end.isoformat(), is_last=piece.end == window.end)
 
     def _whole(self, feed: str, window: Window) -> Page:
-        """An answer about the fleet and a window; the vendor does not page it."""
+        """An answer about the fleet and a window; the vendor does not page it.
+
+        Whether `to` belongs to the range is not known: asked is up to the window's end, and a row at the end is left out.
+        """
         call = self.client.users if feed == "users" else self.client.client_notifications
-        answer = call(window.start, _last_second(window.end))
+        answer = call(window)
         return page_of(answer, rows=len(decode.rows(answer.body)))
 
 
