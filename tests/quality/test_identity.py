@@ -13,7 +13,7 @@ from fleetlake.equations import Equation
 from fleetlake.errors import ContractError
 from fleetlake.quality import judge as judge_module
 
-INCLUDE = Path(__file__).resolve().parents[3] / "include"
+INCLUDE = Path(__file__).resolve().parents[2] / "include"
 SUM = Equation("total_s = moving_s + standing_s")
 COLUMNS = tuple(
     Column(name=name, type="double precision", description=f"The {name}.") for name in ("total_s", "moving_s", "standing_s")
