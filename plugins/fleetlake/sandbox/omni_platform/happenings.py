@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -109,7 +109,7 @@ class Happenings:
             return []
         return [event for event in self.visible(customer, day * DAY, (day + 1) * DAY) if event.camera.slot == slot]
 
-    @property
+    @cached_property
     def _mask(self) -> int:
         return number(self.premises.seed, "omni_platform", "node") & 0xFFFF_FFFF_FFFF
 
