@@ -58,17 +58,20 @@ def day_dag(base: str, account: Account, *, doc: str | None, tags: Iterable[str]
             ),
             "window_end": _moment("Window end", "First moment not to load; the day 2026-01-05 ends at 2026-01-06."),
         },
-        "default_args": {
-            "owner": "fleetlake",
-            "account": account.name,
-            "pool": account.pool,
-            "retries": 4,
-            "retry_delay": timedelta(seconds=30),
-            "retry_exponential_backoff": 2.0,
-            "max_retry_delay": timedelta(minutes=15),
-            "retry_policy": FleetRetryPolicy(),
-            "on_failure_callback": log_failure,
-        },
+        "default_args": {**house_args(), "account": account.name, "pool": account.pool},
+    }
+
+
+def house_args() -> dict[str, Any]:
+    """Default arguments of every task: who owns it, and what happens after an error."""
+    return {
+        "owner": "fleetlake",
+        "retries": 4,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=15),
+        "retry_policy": FleetRetryPolicy(),
+        "on_failure_callback": log_failure,
     }
 
 
