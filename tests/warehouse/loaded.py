@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 from fleetlake import fleet
 from fleetlake.accounts import Account
@@ -67,15 +66,17 @@ class FleetPlace(Place):
         config = OmniConfig(base_url=url, token=customer["token"], rate_per_s=100, burst=20, settle_s=0)
         return OmniSource(OmniClient(config), now=self.sandbox.context.clock.now)
 
-    def load_day(self, day):
-        """Everything the fleet's tables are made of, of one day."""
-        self.load_telemetry(day, mode="window")
-        self.load_health(day)
-        self.load_bikes(day)
+    def load_days(self, window, **changes):
+        """Everything the fleet's tables are made of: one run per vendor."""
+        changes = {"window": window, "partition": None, **changes}
+        day = window.start.date().isoformat()
+        self.load_telemetry(day, mode="window", **changes)
+        self.load_health(day, **changes)
+        self.load_bikes(day, **changes)
         for vendor, (entity, feeds, whole) in _OTHERS.items():
             if vendor not in self.accounts:
                 continue
-            run = self.run(vendor, day)
+            run = self.run(vendor, day, **changes)
             with self.pipeline(vendor) as pipeline:
                 chunks = pipeline.plan(run, entity_feed=entity, feeds=[])
                 for chunk in chunks if feeds else ():
@@ -88,8 +89,14 @@ class FleetPlace(Place):
     def build(self, **options):
         return fleet.build(self.settings, warehouse=self.warehouse, **options)
 
-    def truth(self, window, mapping: Path | None = None):
-        return FleetTruth(self.sandbox.context, ACCOUNTS, window, mapping)
+    def truth(self, window):
+        """Truth now, with the mapping file as it is."""
+        return FleetTruth(self.sandbox.context, ACCOUNTS, window, self.mapping)
+
+    def fleet_rows(self, table):
+        """Rows of a table of the fleet, without the time they were built."""
+        names, rows = self.warehouse.query(f"SELECT * FROM fleet.{table}")
+        return [{name: value for name, value in zip(names, row, strict=True) if name != "built_at"} for row in rows]
 
 
 _OTHERS = {
