@@ -71,7 +71,9 @@ def source() -> Iterator[Open]:
     def make(sandbox: Running, *, by: str = "token", tokens: Any = None, gate: Any = None, **fields: Any) -> Any:
         keys = sandbox.customers["suivideflotte"]["france"]
         key = {name: keys[name] for name in (GRANT if by == "application" else ("token",))}
-        config = SuiviDeFlotteConfig.from_mapping({"base_url": sandbox.urls["suivideflotte"], **key, **fields})
+        config = SuiviDeFlotteConfig.from_mapping(
+            {"base_url": sandbox.urls["suivideflotte"], "history_days": 0, **key, **fields}
+        )
         client = SuiviDeFlotteClient(config, gate=gate or LocalGate(1e6, burst=1e6), tokens=tokens)
         opened.append(SuiviDeFlotteSource(client, load_fieldmap("france")))
         return opened[-1]

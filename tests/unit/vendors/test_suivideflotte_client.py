@@ -69,7 +69,9 @@ def source(server: Server) -> Iterator[Open]:
 
     def make(*, gate: Any = None, tokens: Any = None, **fields: Any) -> SuiviDeFlotteSource:
         key = {} if "client_id" in fields else {"token": "canary-token"}
-        config = SuiviDeFlotteConfig.from_mapping({"base_url": server.url, "max_attempts": 2, **key, **fields})
+        config = SuiviDeFlotteConfig.from_mapping(
+            {"base_url": server.url, "max_attempts": 2, "history_days": 0, **key, **fields}
+        )
         client = SuiviDeFlotteClient(config, gate=gate or LocalGate(1e6, burst=1e6), tokens=tokens)
         opened.append(SuiviDeFlotteSource(client, load_fieldmap("nobody")))
         return opened[-1]
@@ -238,6 +240,7 @@ def test_an_answer_without_token_is_malformed(source: Open, server: Server) -> N
         ({**GRANT, "password": ""}, "not whole: password missing"),
         ({"token": "x", "per_page": 0}, "per_page is 0"),
         ({"token": "x", "reserve": 60}, "reserve is 60"),
+        ({"token": "x", "history_days": -1}, "history_days is -1"),
         ({"token": "x", "perpage": 5}, "did you mean 'per_page'"),
     ],
 )
@@ -515,6 +518,19 @@ def test_feeds_are_told_apart(source: Open) -> None:
     ):
         with pytest.raises(ConfigError):
             list(one.pages(feed, scope="17", window=window, cursor=None, stream=stream))
+
+
+def test_days_the_vendor_has_dropped_are_not_taken_for_deleted(source: Open, server: Server) -> None:
+    server.will(paginator(1, 1))
+    now = dt.datetime.now(dt.UTC)
+    young, old = (Window(now - dt.timedelta(days=days), now - dt.timedelta(days=days - 1)) for days in (364, 366))
+    one = source(history_days=365)
+    assert len(list(one.pages("trips", scope="17", window=young, cursor=None))) == 1
+    for feed in ("trips", "alerts"):
+        with pytest.raises(ConfigError, match=r"keeps 365 days.*raise history_days"):
+            list(one.pages(feed, scope="17", window=old, cursor=None))
+    assert len(server.asked) == 1
+    assert len(list(source().pages("trips", scope="17", window=old, cursor=None))) == 1
 
 
 def test_the_connection_test_says_what_works(source: Open, server: Server) -> None:

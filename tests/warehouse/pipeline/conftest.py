@@ -95,7 +95,7 @@ class Place:
 
     def suivideflotte_source(self, **fields):
         token = self.sandbox.customers["suivideflotte"]["france"]["token"]
-        values = {"token": token, "base_url": self.sandbox.urls["suivideflotte"], **fields}
+        values = {"token": token, "base_url": self.sandbox.urls["suivideflotte"], "history_days": 0, **fields}
         client = SuiviDeFlotteClient(SuiviDeFlotteConfig.from_mapping(values), gate=LocalGate(1e6, burst=1e6))
         return SuiviDeFlotteSource(client, load_fieldmap("france", self.settings.include))
 

@@ -28,6 +28,8 @@ class SuiviDeFlotteConfig:
         rate_per_s, burst: requests per second and at once. The vendor allows 60 in a minute; these two make 50 at most.
         reserve: calls of the vendor's minute that are left alone: at so many remaining, everybody waits for the next.
         per_page: rows asked for per page (SDF-03); after a refusal the vendor's own size is used.
+        history_days: how long the vendor keeps trips and alerts (SDF-07), 0 = for ever. What it has dropped by itself must
+            not be taken for deleted, so older windows are not read.
         max_pages: a list longer than this is taken for an endless one.
         min_tls: lowest TLS version.
         ca: PEM file of the authority behind the server's certificate; empty = the public ones.
@@ -46,6 +48,7 @@ class SuiviDeFlotteConfig:
     burst: float = 5.0
     reserve: int = 2
     per_page: int = 100
+    history_days: int = 365
     max_pages: int = 10_000
     min_tls: str = "1.2"
     ca: str | None = None
@@ -63,6 +66,8 @@ class SuiviDeFlotteConfig:
             )
         if not 1 <= self.per_page <= 10_000:
             raise ConfigError(f"per_page is {self.per_page}", where="per_page", remedy="between 1 and 10000")
+        if self.history_days < 0:
+            raise ConfigError(f"history_days is {self.history_days}", where="history_days", remedy="days, or 0 for no end")
         if not 0 <= self.reserve <= 30:
             raise ConfigError(f"reserve is {self.reserve}", where="reserve", remedy="between 0 and 30")
 

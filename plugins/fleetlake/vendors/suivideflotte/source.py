@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from collections.abc import Iterator, Mapping
 
@@ -64,6 +65,7 @@ class SuiviDeFlotteSource:
         if stream or (window is None) != (FEEDS[feed].kind is Kind.SNAPSHOT):
             reads = "no window" if FEEDS[feed].kind is Kind.SNAPSHOT else "windows only"
             raise ConfigError(f"feed {feed!r} reads {reads}", where="suivideflotte")
+        self._check_history(window)
         resource = self.fieldmap.resource(feed)
         path = resource.path.replace("{scope}", segment(scope))
         query = self._query(resource, scope, window)
@@ -98,6 +100,15 @@ class SuiviDeFlotteSource:
     def close(self) -> None:
         """Give back sockets."""
         self.client.close()
+
+    def _check_history(self, window: Window | None) -> None:
+        days = self.client.config.history_days
+        if window is not None and days and window.start < dt.datetime.now(dt.UTC) - dt.timedelta(days=days):
+            raise ConfigError(
+                f"the vendor keeps {days} days; an answer about {window} would lack what it has dropped",
+                where="history_days",
+                remedy="load later days; raise history_days if this customer's history is longer",
+            )
 
     def _query(self, resource: Resource, scope: str, window: Window | None) -> dict[str, str]:
         query = filters(
