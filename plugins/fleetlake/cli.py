@@ -356,7 +356,8 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], limit: i
         if more := bool(limit) and number >= limit:
             break
         table.add_row(*("" if value is None else _shown(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else 250).print(table)
+    # No markup: [x] and :x: in a value are the value.
+    Console(width=None if sys.stdout.isatty() else 250, markup=False, emoji=False).print(table)
     if more:
         typer.echo(f"only the first {limit} rows are shown: --limit 0 shows all", err=True)
 

@@ -53,6 +53,13 @@ def test_sql_answers_in_each_format(place, ask):
     assert "only the first 2 rows" in err
 
 
+def test_a_table_shows_values_as_they_are(ask):
+    """Keys of the fleet have colons, and a name may have brackets: neither is markup."""
+    _, out, _ = ask("sql", "SELECT 'suivideflotte:france:7006' AS driver_key, '[bold] van' AS name")
+    assert "suivideflotte:france:7006" in out
+    assert "[bold] van" in out
+
+
 VALUES = [
     ("'7e57d004-2b97-0e7a-b45f-5387367791cd'::uuid", "7e57d004-2b97-0e7a-b45f-5387367791cd"),
     ("interval '1 month 2 days 03:00'", "1 mon 2 days 03:00:00"),
