@@ -23,6 +23,7 @@ import typer
 from fleetlake.canonical import FLOAT_DIGITS, Digest
 from fleetlake.contracts import Contract, load_contracts
 from fleetlake.errors import ConfigError, Fatal, FleetlakeError
+from fleetlake.fleet_tables import FleetTable, load_fleet_tables
 from fleetlake.settings import Settings
 from fleetlake.window import Window
 
@@ -140,7 +141,11 @@ def digest(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per table.")] = False,
 ) -> None:
-    """Count and digest the rows of tables; exit status 1 when lake and warehouse differ."""
+    """Count and digest the rows of tables; exit status 1 when lake and warehouse differ.
+
+    The tables of schema fleet are in the warehouse only, once the model was built.
+    """
+    from fleetlake import fleet
     from fleetlake.lake import Lake
 
     settings = Settings.from_env()
@@ -148,7 +153,8 @@ def digest(
     different = False
     with _warehouse() as warehouse:
         lake = Lake(settings.lake_url)
-        for contract in _contracts(settings, tables):
+        contracts, model = _tables(settings, tables)
+        for contract in contracts:
             names = [column.name for column in (contract.columns if truth else contract.all_columns)]
             digests: dict[str, Digest] = {}
             for name, source in ((Store.WAREHOUSE, warehouse), (Store.LAKE, lake)):
@@ -159,14 +165,71 @@ def digest(
                     )
             equal = len(set(digests.values())) == 1
             different |= not equal
-            if as_json:
-                record = {key: {"rows": value.rows, "digest": value.digest} for key, value in digests.items()}
-                typer.echo(json.dumps({"table": contract.table, **record, "equal": equal}))
-            else:
-                text = " · ".join(f"{key}: {value}" for key, value in digests.items())
-                typer.echo(f"{contract.table:24} {text}" + ("" if equal else "   DIFFERENT"))
+            _print_digest(contract.table, digests, as_json)
+        if model and (tables or fleet.status(warehouse)["built"]) and store is not Store.LAKE:
+            for table in model:
+                found = Digest.of(fleet.rows(warehouse, table, account, window))
+                _print_digest(table.table, {Store.WAREHOUSE.value: found}, as_json)
     if different:
         raise typer.Exit(1)
+
+
+def _print_digest(table: str, digests: Mapping[str, Digest], as_json: bool) -> None:
+    equal = len(set(digests.values())) == 1
+    if as_json:
+        record = {key: {"rows": value.rows, "digest": value.digest} for key, value in digests.items()}
+        typer.echo(json.dumps({"table": table, **record, "equal": equal}))
+    else:
+        text = " · ".join(f"{key}: {value}" for key, value in digests.items())
+        typer.echo(f"{table:24} {text}" + ("" if equal else "   DIFFERENT"))
+
+
+model = typer.Typer(help="The fleet model, schema fleet: one set of tables for all vendors.", no_args_is_help=True)
+app.add_typer(model, name="model")
+
+
+@model.command("build")
+def build_model(
+    full: Annotated[bool, typer.Option("--full", help="Build every vehicle-day anew, not only what has changed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Bring the fleet model up to date with the vendors' tables and include/fleet/vehicles.yaml."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fleetlake import fleet
+
+    with _warehouse() as warehouse, Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("vehicle-days", total=None)
+        report = fleet.build(
+            Settings.from_env(),
+            full,
+            warehouse=warehouse,
+            on_progress=lambda done, left: progress.update(task, completed=done, total=done + left),
+        )
+    if as_json:
+        typer.echo(json.dumps(report.as_dict()))
+        return
+    typer.echo(
+        f"{report.units} vehicle-days built{' (all)' if report.is_full else ''} in {report.seconds:.1f} s:"
+        f" {report.inserted} rows new, {report.updated} changed, {report.deleted} gone, {report.restatements} restatements;"
+        f" {report.vehicles} vehicles, {report.conflicts} conflicts (fleet.vehicle_conflict)"
+    )
+    if report.waiting or report.held:
+        typer.echo(f"{report.waiting} changes and {report.held} vehicle-days wait for the end of their runs", err=True)
+
+
+@model.command("status")
+def model_status(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """What waits to be built, when the last build ended, what is in doubt."""
+    from fleetlake import fleet
+
+    with _warehouse() as warehouse:
+        found = {name: _plain(value) for name, value in fleet.status(warehouse).items()}
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _print_table(["", ""], ((name.replace("_", " "), str(value)) for name, value in found.items()), 0)
 
 
 @app.command()
@@ -248,12 +311,15 @@ def _warehouse_url(*, migrated: bool = True) -> Iterator[str]:
             embedded.stop(data)
 
 
-def _contracts(settings: Settings, tables: Sequence[str] | None) -> list[Contract]:
-    contracts = load_contracts(settings.include)
-    for table in tables or ():
-        if table not in contracts:
-            raise ConfigError(f"there is no table {table!r}", remedy=f"one of: {', '.join(contracts)}")
-    return [contract for name, contract in contracts.items() if not tables or name in tables]
+def _tables(settings: Settings, names: Sequence[str] | None) -> tuple[list[Contract], list[FleetTable]]:
+    """The vendors' tables and those of the model, all or some."""
+    contracts, model = load_contracts(settings.include), load_fleet_tables(settings.include)
+    for name in names or ():
+        if name not in contracts and name not in model:
+            raise ConfigError(f"there is no table {name!r}", remedy=f"one of: {', '.join([*contracts, *model])}")
+    if names:
+        return [contracts[name] for name in contracts if name in names], [model[name] for name in model if name in names]
+    return list(contracts.values()), [table for table in model.values() if table.grain != "view"]
 
 
 def _window(start: str | None, end: str | None) -> Window | None:

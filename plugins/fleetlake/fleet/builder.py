@@ -95,7 +95,7 @@ def build(
         full: build every vehicle-day anew; rows that are right already stay as they are.
         warehouse: an open one to use instead of that of the settings.
         batch: vehicle-days per transaction.
-        on_progress: called after each batch with the units built and those known to remain.
+        on_progress: called after each batch with the units built and the entries of the queue that remain.
 
     Raises:
         ConfigError: the mapping file or the model is wrong, or no warehouse is configured.
@@ -122,7 +122,7 @@ def status(warehouse: Warehouse) -> dict[str, Any]:
             return {"built": False}
         row = connection.execute(
             """
-            SELECT (SELECT count(*) FROM ops.change), (SELECT count(*) FROM ops.model_unit),
+            SELECT (SELECT count(*) FROM ops.change), (SELECT count(DISTINCT (vehicle_key, account, day)) FROM ops.model_unit),
                 (SELECT count(*) FROM fleet.vehicle), (SELECT count(*) FROM fleet.vehicle_day),
                 (SELECT count(*) FROM fleet.vehicle_conflict),
                 (SELECT count(*) FROM ops.restatement WHERE restated_at > now() - interval '7 days'),
@@ -165,13 +165,15 @@ class _Builder:
         with self._transaction() as connection:
             connection.execute("CREATE TEMP TABLE held (vehicle_key text, day date)")
             changes, counts = self._take_up(connection, file, full=full)
+            left = self._count(connection, "ops.model_unit")
         built = 0
         for grain in _PICK:
             while number := self._build_batch(grain):
                 built += number[0]
                 counts += number[1]
+                left -= number[2]
                 if on_progress:
-                    on_progress(built, self._remaining())
+                    on_progress(built, left)
         with self._transaction() as connection:
             for table, query in self._marts:
                 if table.grain == "whole":
@@ -207,8 +209,8 @@ class _Builder:
         units.queue_moved(connection, self._tables, full=full)
         return units.take_changes(connection, self._tables, self._patience), counts
 
-    def _build_batch(self, grain: str) -> tuple[int, Counts] | None:
-        """Build the next units of the queue; ``None`` when there are none."""
+    def _build_batch(self, grain: str) -> tuple[int, Counts, int] | None:
+        """Build the next units: how many, what was written, entries of the queue done; ``None`` when there are none."""
         with self._transaction() as connection:
             connection.execute(
                 sql.SQL(
@@ -222,7 +224,7 @@ class _Builder:
                 return None
             held = units.hold(connection, self._patience)
             if held == number:
-                return 0, Counts()
+                return 0, Counts(), 0
             number -= held
             causes = self._describe_units(connection)
             counts = Counts()
@@ -232,12 +234,14 @@ class _Builder:
             for table, query in marts:
                 if causes & {*table.sources, "identity", "full"}:
                     counts += merge(connection, table, query, self._build_id if grain == "vehicle_day" else None)
-            connection.execute("DELETE FROM ops.model_unit m USING pg_temp.cause c WHERE m.unit_id = c.unit_id")
+            done = connection.execute(
+                "DELETE FROM ops.model_unit m USING pg_temp.cause c WHERE m.unit_id = c.unit_id"
+            ).rowcount
             connection.execute(
                 "UPDATE ops.model_build SET units = units + %s, restatements = restatements + %s WHERE build_id = %s",
                 [number, counts.restated, self._build_id],
             )
-        return number, counts
+        return number, counts, done
 
     def _describe_units(self, connection: Connection) -> set[str]:
         """Why the units are built, and which of them had been published as complete."""
@@ -277,10 +281,6 @@ class _Builder:
             self._count(connection, "ops.change"),
             self._count(connection, "pg_temp.held"),
         )
-
-    def _remaining(self) -> int:
-        with self._transaction() as connection:
-            return self._count(connection, "ops.model_unit")
 
     @staticmethod
     def _count(connection: Connection, table: str) -> int:
