@@ -30,5 +30,5 @@ TABLES = [
     )
 ]
 
-with DAG(**model_dag("fleet_model", doc=__doc__, tags=["trips"])):
+with DAG(**model_dag("fleet_model", doc=__doc__, tags=["model"])):
     ModelOperator(task_id="build_model", outlets=fleet_assets(TABLES))
