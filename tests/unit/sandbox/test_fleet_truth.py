@@ -17,7 +17,7 @@ from fleetlake.sandbox.cli import app
 from fleetlake.sandbox.fleet import TABLES, FleetTruth, walks
 from fleetlake.sandbox.fleet.histories import snake_case
 from fleetlake.sandbox.rcs.park import Park
-from fleetlake.sandbox.rooms import Context
+from fleetlake.sandbox.rooms import Context, room
 from fleetlake.sandbox.settings import SandboxSettings
 from fleetlake.sandbox.world import BIKE, DAY_S, Vehicle, day_number, moment
 from fleetlake.window import Window, utc
@@ -103,7 +103,7 @@ def test_days_of_a_car_cover_what_its_odometer_counts() -> None:
 
 def test_a_moved_tracker_gives_its_trips_to_the_vehicle_it_was_on(tmp_path: Path) -> None:
     context = _context(assumptions=MOVED)
-    truth = FleetTruth(context, ACCOUNTS, DAYS, _file(tmp_path, MOVED_FILE))
+    truth = FleetTruth(context, [("powunity", "north")], DAYS, _file(tmp_path, MOVED_FILE))
     fleet = context.world.fleet("powunity.north", 6, BIKE)
     moved = utc("2026-11-21T03:00:00")
     driven: dict[str, float] = defaultdict(float)
@@ -126,23 +126,17 @@ vehicles:
       - {vendor: powunity, account: north, id: 10000, to: "2026-11-21T00:00:00Z"}
       - {vendor: powunity, account: north, id: 10016, from: "2026-11-21T00:00:00Z"}
 """
-    truth = FleetTruth(_context(), ACCOUNTS, DAYS, _file(tmp_path, text))
-    readings = [(row["event_time"], row["odometer_m"]) for row in truth.rows("position") if row["vehicle_key"] == "twice"]
-    readings.sort()
-    assert {row["vendor_vehicle_id"] for row in truth.rows("position") if row["vehicle_key"] == "twice"} == {
-        "10000",
-        "10016",
-    }
+    truth = FleetTruth(_context(), [("powunity", "north")], DAYS, _file(tmp_path, text))
+    positions = [row for row in truth.rows("position") if row["vehicle_key"] == "twice"]
+    readings = sorted((row["event_time"], row["odometer_m"]) for row in positions)
+    assert {row["vendor_vehicle_id"] for row in positions} == {"10000", "10016"}
     assert all(before[1] <= after[1] for before, after in pairwise(readings))
-    first, last = (
-        next(row for row in truth.rows("vehicle_day") if row["vehicle_key"] == "twice" and row["day"].day == day)
-        for day in (20, 21)
-    )
+    first, last = (row for row in truth.rows("vehicle_day") if row["vehicle_key"] == "twice")
     assert first["odometer_end_m"] == last["odometer_start_m"]
 
 
 def test_odometer_of_the_file_is_where_a_tracker_begins(tmp_path: Path) -> None:
-    truth = FleetTruth(_context(assumptions=MOVED), ACCOUNTS, DAYS, _file(tmp_path, MOVED_FILE))
+    truth = FleetTruth(_context(assumptions=MOVED), [("powunity", "north")], DAYS, _file(tmp_path, MOVED_FILE))
     first = min(
         (row for row in truth.rows("position") if row["vehicle_key"] == "bike-new"), key=lambda row: row["event_time"]
     )
@@ -184,7 +178,7 @@ vehicles:
   - id: only-morning
     devices: [{vendor: powunity, account: north, id: 10000, from: "2026-11-20", to: "2026-11-20T12:00:00Z"}]
 """
-    truth = FleetTruth(_context(), ACCOUNTS, DAYS, _file(tmp_path, text))
+    truth = FleetTruth(_context(), [("powunity", "north")], DAYS, _file(tmp_path, text))
     assert all(
         row["start_time"] < utc("2026-11-20T12:00:00") for row in truth.rows("trip") if row["vendor_vehicle_id"] == "10000"
     )
@@ -202,6 +196,66 @@ def test_the_file_names_vehicles_and_claims_entities_by_vin(tmp_path: Path) -> N
     assert (rows["v-1"]["name"], rows["v-1"]["vin"], rows["v-1"]["brand"]) == ("First", car.vin, car.brand)
     assert (rows["v-2"]["name"], rows["v-2"]["device_count"]) == ("v-2", 0)
     assert f"vin:{car.vin}" not in rows
+
+
+EVERYBODY = [*ACCOUNTS, ("omnicomm", "trucks"), ("suivideflotte", "france"), ("omni_platform", "depot")]
+
+
+@pytest.fixture(scope="module")
+def everybody() -> FleetTruth:
+    """Truth of all vendors, of one day."""
+    return FleetTruth(_context(trucks=4, cars=8, cameras=2), EVERYBODY, Window.day("2026-11-20"))
+
+
+def test_a_vehicle_that_several_vendors_know_is_one_vehicle(everybody: FleetTruth) -> None:
+    """Cars 1 to 3 are those of RCS, 4 and 5 are trucks by their plates, 6 has the plate of a truck by mistake."""
+    by_device = {(row["vendor"], row["vendor_vehicle_id"]): row for row in everybody.rows("vehicle_identity")}
+    cars = list(Park(_context()).readable("main"))[:3]
+    for number, car in enumerate(cars, start=40_001):
+        row = by_device["suivideflotte", str(number)]
+        assert row["vehicle_key"] == by_device["rcs", car.id]["vehicle_key"] == f"vin:{car.vin}"
+        assert row["matched_by"] == "vin"
+    for number, terminal in ((40_004, 202_000_001), (40_005, 202_000_002)):
+        row = by_device["suivideflotte", str(number)]
+        assert row["vehicle_key"] == by_device["omnicomm", str(terminal)]["vehicle_key"]
+        assert row["matched_by"] == "plate"
+    assert by_device["suivideflotte", "40006"]["vehicle_key"] != by_device["omnicomm", "202000003"]["vehicle_key"]
+    ranks = {row["vendor"]: row["rank"] for row in by_device.values()}
+    assert ranks == {"omnicomm": 1, "rcs": 2, "suivideflotte": 3, "powunity": 4}
+
+
+def test_a_ride_that_two_vendors_tell_of_counts_once(everybody: FleetTruth) -> None:
+    trips = list(everybody.rows("trip"))
+    vendors = defaultdict(set)
+    for trip in trips:
+        vendors[trip["vehicle_key"]].add(trip["vendor"])
+    assert all(len(names) == 1 for names in vendors.values())
+    told_by = {row["vehicle_key"]: row["sources"] for row in everybody.rows("vehicle_day")}
+    assert {"omnicomm", "rcs", "suivideflotte", "powunity"} == {text.partition("/")[0] for text in told_by.values()}
+    alone = FleetTruth(_context(trucks=4, cars=8), [("suivideflotte", "france")], Window.day("2026-11-20"))
+    left_out = sum(1 for _ in alone.rows("trip")) - sum(trip["vendor"] == "suivideflotte" for trip in trips)
+    assert left_out > 3
+
+
+def test_a_truck_is_told_by_its_daily_report(everybody: FleetTruth) -> None:
+    rows = [row for row in everybody.rows("vehicle_day") if row["sources"].startswith("omnicomm")]
+    reports = {
+        str(row["terminal_id"]): row
+        for row in room("omnicomm").truth(_context(trucks=4), "consolidated_report", Window.day("2026-11-20"), "trucks")
+    }
+    assert len(rows) == len(reports) == 4
+    for row in rows:
+        report = reports[row["sources"].rpartition("/")[2]]
+        for name in ("distance_m", "moving_time_s", "idle_time_s", "fuel_used_l", "fuel_drained_l", "odometer_start_m"):
+            assert row[name] == report[name], name
+
+
+def test_faces_are_told_one_by_one(everybody: FleetTruth) -> None:
+    rows = list(everybody.rows("identification"))
+    assert {row["candidate"] for row in rows} >= {0, 1}
+    keys = {(row["event_id"], row["candidate"]) for row in rows}
+    assert len(keys) == len(rows)
+    assert all(0 < row["confidence"] <= 1 for row in rows)
 
 
 def _levels(*litres: float, step_s: int = 300) -> list[walks.Level]:
