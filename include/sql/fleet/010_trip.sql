@@ -1,51 +1,41 @@
 -- fleet.trip of the vehicle-days in pg_temp.unit. Told by PowUnity and SuiviDeFlotte, made from samples for RCS and Omnicomm.
 WITH sample AS (
     -- Omnicomm's invalid points count for nothing.
-    SELECT vehicle_key, day, vendor, account, vendor_vehicle_id, place, low, event_time, speed_kmh, latitude_deg, longitude_deg,
-        odometer_m, NULL::float8 AS leg_m
+    SELECT slot, event_time, speed_kmh, latitude_deg, longitude_deg, odometer_m, NULL::float8 AS leg_m
     FROM pg_temp.record
     UNION ALL
-    SELECT vehicle_key, day, vendor, account, vendor_vehicle_id, place, low, event_time, speed_kmh, latitude_deg, longitude_deg,
-        NULL,
+    SELECT slot, event_time, speed_kmh, latitude_deg, longitude_deg, NULL,
         -- Great circle, haversine, mean earth radius.
         2 * 6371008.8 * asin(sqrt(least(1, power(sind((latitude_deg - before_latitude_deg) / 2), 2)
             + cosd(before_latitude_deg) * cosd(latitude_deg) * power(sind((longitude_deg - before_longitude_deg) / 2), 2))))
     FROM (
-        SELECT a.*, s.event_time, s.speed_kmh, s.latitude_deg, s.longitude_deg,
+        SELECT a.slot, s.event_time, s.speed_kmh, s.latitude_deg, s.longitude_deg,
             lag(s.latitude_deg) OVER device AS before_latitude_deg, lag(s.longitude_deg) OVER device AS before_longitude_deg
         FROM pg_temp.assigned a
         JOIN omnicomm.track_point s
             ON s.account = a.account AND s.terminal_id = a.vehicle_number AND s.event_time >= a.low AND s.event_time < a.high
         WHERE a.vendor = 'omnicomm' AND s.is_valid AND s.deleted_at IS NULL
-        WINDOW device AS (PARTITION BY a.vehicle_key, a.account, a.vendor_vehicle_id, a.low ORDER BY s.event_time)
+        WINDOW device AS (PARTITION BY a.slot ORDER BY s.event_time)
     ) point
 ), moving AS (
     SELECT *, coalesce(speed_kmh > 2, false) AS is_moving,
         max(event_time) FILTER (WHERE speed_kmh > 2) OVER (
-            device ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            PARTITION BY slot ORDER BY event_time ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS moved_before
     FROM sample
-    WINDOW device AS (PARTITION BY vehicle_key, vendor, account, vendor_vehicle_id, low ORDER BY event_time)
-), numbered AS (
-    SELECT *,
-        is_moving AND (moved_before IS NULL OR event_time - moved_before > interval '300 seconds') AS is_first,
-        count(*) FILTER (
-            WHERE is_moving AND (moved_before IS NULL OR event_time - moved_before > interval '300 seconds')
-        ) OVER device AS run
+), starting AS (
+    SELECT *, is_moving AND (moved_before IS NULL OR event_time - moved_before > interval '300 seconds') AS is_first
     FROM moving
-    WINDOW device AS (PARTITION BY vehicle_key, vendor, account, vendor_vehicle_id, low ORDER BY event_time)
+), numbered AS (
+    SELECT *, count(*) FILTER (WHERE is_first) OVER (PARTITION BY slot ORDER BY event_time) AS run
+    FROM starting
 ), ending AS (
-    SELECT *, max(event_time) FILTER (WHERE is_moving) OVER (
-        PARTITION BY vehicle_key, vendor, account, vendor_vehicle_id, low, run
-    ) AS end_time
+    SELECT *, max(event_time) FILTER (WHERE is_moving) OVER (PARTITION BY slot, run) AS end_time
     FROM numbered
     WHERE run > 0
 ), derived AS (
-    SELECT vehicle_key, day, vendor, account, vendor_vehicle_id, place, min(event_time) AS start_time, end_time,
-        CASE vendor
-            WHEN 'rcs' THEN max(odometer_m) FILTER (WHERE event_time = end_time) - max(odometer_m) FILTER (WHERE is_first)
-            ELSE round(coalesce(sum(leg_m) FILTER (WHERE NOT is_first), 0)::numeric)::float8
-        END AS distance_m,
+    SELECT slot, min(event_time) AS start_time, end_time,
+        round(coalesce(sum(leg_m) FILTER (WHERE NOT is_first), 0)::numeric)::float8 AS track_m,
         max(speed_kmh) AS max_speed_kmh,
         max(latitude_deg) FILTER (WHERE is_first) AS start_latitude_deg,
         max(longitude_deg) FILTER (WHERE is_first) AS start_longitude_deg,
@@ -55,14 +45,16 @@ WITH sample AS (
         max(odometer_m) FILTER (WHERE event_time = end_time) AS end_odometer_m
     FROM ending
     WHERE event_time <= end_time
-    GROUP BY vehicle_key, day, vendor, account, vendor_vehicle_id, place, low, run, end_time
+    GROUP BY slot, run, end_time
     HAVING end_time - min(event_time) >= interval '60 seconds'
 ), told AS (
-    SELECT vehicle_key, day, vendor, account, vendor_vehicle_id, place, start_time, end_time, distance_m, max_speed_kmh,
-        start_latitude_deg, start_longitude_deg, end_latitude_deg, end_longitude_deg,
-        NULL::text AS start_address, NULL::text AS end_address, start_odometer_m, end_odometer_m,
+    SELECT a.vehicle_key, a.day, a.vendor, a.account, a.vendor_vehicle_id, a.place, t.start_time, t.end_time,
+        CASE a.vendor WHEN 'rcs' THEN t.end_odometer_m - t.start_odometer_m ELSE t.track_m END AS distance_m, t.max_speed_kmh,
+        t.start_latitude_deg, t.start_longitude_deg, t.end_latitude_deg, t.end_longitude_deg,
+        NULL::text AS start_address, NULL::text AS end_address, t.start_odometer_m, t.end_odometer_m,
         NULL::text AS driver_key, false AS is_private, true AS is_derived, NULL::text AS vendor_trip_id
-    FROM derived
+    FROM derived t
+    JOIN pg_temp.assigned a USING (slot)
     UNION ALL
     SELECT a.vehicle_key, a.day, a.vendor, a.account, a.vendor_vehicle_id, a.place, t.start_time, t.end_time, t.distance_m,
         t.max_speed_kmh, t.start_latitude_deg, t.start_longitude_deg, t.end_latitude_deg, t.end_longitude_deg, t.start_address,

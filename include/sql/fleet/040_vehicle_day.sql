@@ -22,20 +22,18 @@ WITH daily AS (
     JOIN fleet.stop s USING (vehicle_key, day)
     GROUP BY vehicle_key, day
 ), running AS (
-    SELECT vehicle_key, day, place, sum(extract(epoch FROM next_time - event_time)) FILTER (
+    SELECT slot, sum(extract(epoch FROM next_time - event_time)) FILTER (
         WHERE is_engine_on AND next_time - event_time <= interval '120 seconds'
     ) AS seconds
-    FROM (
-        SELECT *, lead(event_time) OVER (
-            PARTITION BY vehicle_key, account, vendor_vehicle_id, low ORDER BY event_time
-        ) AS next_time
-        FROM pg_temp.record
-    ) gap
-    GROUP BY vehicle_key, day, place
+    FROM (SELECT *, lead(event_time) OVER (PARTITION BY slot ORDER BY event_time) AS next_time FROM pg_temp.record) gap
+    GROUP BY slot
 ), engine AS (
     SELECT DISTINCT ON (vehicle_key, day) vehicle_key, day, engine_run_time_s
     FROM (
-        SELECT vehicle_key, day, place, coalesce(seconds, 0)::float8 AS engine_run_time_s FROM running
+        SELECT a.vehicle_key, a.day, a.place, coalesce(sum(r.seconds), 0)::float8 AS engine_run_time_s
+        FROM running r
+        JOIN pg_temp.assigned a USING (slot)
+        GROUP BY a.vehicle_key, a.day, a.place
         UNION ALL
         SELECT a.vehicle_key, a.day, a.place, s.engine_run_time_s
         FROM pg_temp.assigned a
@@ -44,13 +42,22 @@ WITH daily AS (
         WHERE a.vendor = 'powunity' AND a.is_whole_day AND s.engine_run_time_s IS NOT NULL AND s.deleted_at IS NULL
     ) told
     ORDER BY vehicle_key, day, place
+), end_of_levels AS (
+    -- First and last level of each assignment, then of the vehicle: a few rows to sort by text instead of all.
+    SELECT a.vehicle_key, a.day, a.place, l.slot, count(*) AS levels, min(l.event_time) AS first_time, max(l.event_time) AS last_time
+    FROM pg_temp.fuel_level l
+    JOIN pg_temp.assigned a USING (slot)
+    WHERE a.vendor = 'rcs'
+    GROUP BY a.vehicle_key, a.day, a.place, l.slot
 ), level AS (
-    SELECT vehicle_key, day,
-        (array_agg(level_l ORDER BY event_time, place))[1] - (array_agg(level_l ORDER BY event_time DESC, place DESC))[1] AS less_l
-    FROM pg_temp.fuel_level
-    WHERE vendor = 'rcs'
-    GROUP BY vehicle_key, day
-    HAVING count(*) >= 2
+    SELECT e.vehicle_key, e.day,
+        (array_agg(f.level_l ORDER BY e.first_time, e.place))[1] - (array_agg(l.level_l ORDER BY e.last_time DESC, e.place DESC))[1]
+            AS less_l
+    FROM end_of_levels e
+    JOIN pg_temp.fuel_level f ON f.slot = e.slot AND f.event_time = e.first_time
+    JOIN pg_temp.fuel_level l ON l.slot = e.slot AND l.event_time = e.last_time
+    GROUP BY e.vehicle_key, e.day
+    HAVING sum(e.levels) >= 2
 ), fuel AS (
     SELECT l.vehicle_key, l.day, l.less_l,
         coalesce(sum(e.volume_l) FILTER (WHERE e.kind = 'refuel'), 0) AS refuelled_l,
@@ -59,29 +66,38 @@ WITH daily AS (
     LEFT JOIN fleet.fuel_event e USING (vehicle_key, day)
     GROUP BY l.vehicle_key, l.day, l.less_l
 ), reading AS (
-    SELECT vehicle_key, day, place, event_time, odometer_m, 0::bigint AS number
+    SELECT slot, event_time, odometer_m, 0::bigint AS number
     FROM pg_temp.record
     WHERE odometer_m IS NOT NULL
     UNION ALL
-    SELECT a.vehicle_key, a.day, a.place, p.event_time, p.odometer_m + a.odometer_offset_m, p.position_id
+    SELECT a.slot, p.event_time, p.odometer_m + a.odometer_offset_m, p.position_id
     FROM pg_temp.assigned a
     JOIN powunity.position p
         ON p.account = a.account AND p.device_id = a.vehicle_number AND p.event_time >= a.low AND p.event_time < a.high
     WHERE a.vendor = 'powunity' AND p.odometer_m IS NOT NULL AND p.deleted_at IS NULL
 ), reader AS (
-    SELECT DISTINCT vehicle_key, day, place FROM reading
-), odometer AS (
-    SELECT r.vehicle_key, r.day,
-        (array_agg(r.odometer_m ORDER BY r.event_time, r.place, r.number))[1] AS start_m,
-        (array_agg(r.odometer_m ORDER BY r.event_time DESC, r.place DESC, r.number DESC))[1] AS end_m
+    SELECT DISTINCT vehicle_key, day, place
+    FROM pg_temp.assigned
+    WHERE slot IN (SELECT slot FROM reading)
+), better AS (
+    SELECT a.slot, b.low, b.high
+    FROM pg_temp.assigned a
+    JOIN reader r ON r.vehicle_key = a.vehicle_key AND r.day = a.day AND r.place < a.place
+    JOIN pg_temp.assigned b ON b.vehicle_key = r.vehicle_key AND b.day = r.day AND b.place = r.place
+), counting AS (
+    SELECT r.*,
+        row_number() OVER (PARTITION BY r.slot ORDER BY r.event_time, r.number) AS from_start,
+        row_number() OVER (PARTITION BY r.slot ORDER BY r.event_time DESC, r.number DESC) AS from_end
     FROM reading r
-    WHERE NOT EXISTS (
-        SELECT FROM reader b
-        JOIN pg_temp.assigned a USING (vehicle_key, day, place)
-        WHERE b.vehicle_key = r.vehicle_key AND b.day = r.day AND b.place < r.place
-            AND r.event_time >= a.low AND r.event_time < a.high
-    )
-    GROUP BY r.vehicle_key, r.day
+    WHERE NOT EXISTS (SELECT FROM better b WHERE b.slot = r.slot AND r.event_time >= b.low AND r.event_time < b.high)
+), odometer AS (
+    SELECT a.vehicle_key, a.day,
+        (array_agg(c.odometer_m ORDER BY c.event_time, a.place) FILTER (WHERE c.from_start = 1))[1] AS start_m,
+        (array_agg(c.odometer_m ORDER BY c.event_time DESC, a.place DESC) FILTER (WHERE c.from_end = 1))[1] AS end_m
+    FROM counting c
+    JOIN pg_temp.assigned a USING (slot)
+    WHERE c.from_start = 1 OR c.from_end = 1
+    GROUP BY a.vehicle_key, a.day
 ), source AS (
     SELECT vehicle_key, day, vendor || '/' || account || '/' || vendor_vehicle_id AS source FROM trip
     UNION

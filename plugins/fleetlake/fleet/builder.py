@@ -32,6 +32,7 @@ BATCH = 500
 """Vehicle-days built in one transaction: bounds memory, temporary files and what a kill may cost."""
 
 _LOCK_TIMEOUT = "30min"
+_WORK_MEM = "64MB"  # a batch's samples are sorted in memory
 
 _PICK = {
     # grain -> which entries of the queue it builds
@@ -230,6 +231,7 @@ class _Builder:
             counts = Counts()
             marts = [(table, query) for table, query in self._marts if table.grain == grain]
             if grain == "vehicle_day":
+                connection.execute(f"SET LOCAL work_mem = '{_WORK_MEM}'".encode())
                 connection.execute((self._folder / "prepare.sql").read_text().encode())
             for table, query in marts:
                 if causes & {*table.sources, "identity", "full"}:
