@@ -38,6 +38,12 @@ def test_camel_case_is_read_as_snake_case() -> None:
     ]
 
 
+@pytest.mark.parametrize("spelling", ["source_id", "sourceId", "source_Id"])
+def test_every_spelling_of_the_guide_is_one_field(spelling: str) -> None:
+    body = f'[{{"id":"V","{spelling}":"S-1"}}]'.encode()
+    assert rows("vehicles", "rcs.vehicle", body) == [{"id": "V", "source_id": "S-1"}]
+
+
 @pytest.mark.parametrize("feed", ["vehicles", "telemetry", "health_overview", "health_reports"])
 @pytest.mark.parametrize(
     ("body", "text"),

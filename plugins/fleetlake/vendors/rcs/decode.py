@@ -57,7 +57,7 @@ class Overview(msgspec.Struct):
 _ROWS = msgspec.json.Decoder(list[Raw] | _Envelope)
 _REVISIONS = msgspec.json.Decoder(list[_Revision] | _RevisionItems)
 _OVERVIEW = msgspec.json.Decoder(Overview)
-_CAMEL = re.compile(rb'"[a-z][a-z0-9]*[A-Z][A-Za-z0-9]*"\s*:')
+_CAMEL = re.compile(rb'"[a-z][a-z0-9_]*+[A-Z]\w*"\s*:')
 
 
 def split(feed: str, dataset: str, body: bytes, asked: Asked | None = None) -> list[Raw]:
