@@ -81,6 +81,13 @@ def test_receive_data_is_a_number_a_boolean_or_absent(rows: Any) -> None:
     assert all("receive_data" not in row.get("extra", "") for row in rows("vehicle_tree", TREE))
 
 
+def test_a_tanker_is_a_vehicle_whose_type_says_so(rows: Any) -> None:
+    found = rows(
+        "vehicle_tree", {"id": 1, "objects": [truck(1), truck(2, terminal_type="FTC"), truck(3, terminal_type="NEW")]}
+    )
+    assert [row["terminal_type"] for row in found] == ["FAS", "FTC", "NEW"]
+
+
 def test_groups_may_lack_vehicles_and_children(rows: Any) -> None:
     found = rows("vehicle_tree", TREE, "omnicomm.vehicle_group")
     assert [(row["group_id"], row.get("parent_group_id"), row["vehicles_count"]) for row in found] == [
