@@ -3,7 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,10 +20,13 @@ from fleetlake.errors import (
 )
 from fleetlake.http.rate_gate import LocalGate
 from fleetlake.reading import JobState, JobStatus
+from fleetlake.sandbox.rooms import room
 from fleetlake.sandbox.testing import Running
 from fleetlake.vendors.rcs.client import RcsClient, supports
 from fleetlake.vendors.rcs.config import RcsConfig
 from fleetlake.window import utc
+
+from tests.unit.http.conftest import Server, listening, reply
 
 Open = Callable[..., RcsClient]
 Logged = Callable[..., list[dict[str, Any]]]
@@ -218,6 +221,54 @@ def test_a_failed_task_tells_the_vendors_words(rcs: Open, sandbox: Running) -> N
     with sandbox.faults("task_failed:vendor=rcs"):
         status = _wait(client, client.submit_overview(START, LAST))
     assert status == JobStatus(JobState.FAILED, "INTERNAL the report could not be built")
+
+
+@pytest.fixture
+def vendor(sandbox: Running) -> Iterator[Server]:
+    """A server with the sandbox's certificate that answers what it is told to."""
+    with listening(room("rcs").tls(sandbox.pki)) as server:
+        yield server
+
+
+def test_a_task_in_a_state_nobody_knows_is_still_running(rcs: Open, vendor: Server) -> None:
+    task = {"token": "t-1", "created_at": "2026-03-01T08:00:00", "error": None}
+    states = ["QUEUED", "on hold", "", "succeeded"]
+    vendor.will(
+        *(
+            reply(body=json.dumps({"task": {**task, "status": state}, "report": {"vehicles": []}}).encode())
+            for state in states
+        )
+    )
+    client = rcs(base_url=vendor.url)
+    assert [client.poll_overview("t-1").state for _ in states] == [*[JobState.RUNNING] * 3, JobState.SUCCEEDED]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, CredentialsRejected),
+        (403, ScopeUnavailable),
+        (404, ScopeUnavailable),
+        (405, ConfigError),
+        (406, ConfigError),
+        (413, ConfigError),
+        (415, ConfigError),
+    ],
+)
+def test_a_refusal_without_a_body_is_understood_and_not_repeated(
+    status: int, error: type[FleetlakeError], rcs: Open, vendor: Server
+) -> None:
+    vendor.will(reply(status, b""))
+    with pytest.raises(error, match=f"HTTP {status}"):
+        rcs(base_url=vendor.url).telemetry("00000000-0000-4000-8000-000000000009")
+    assert len(vendor.asked) == 1
+
+
+def test_a_vehicle_refused_by_a_code_is_skippable_like_one_that_is_not_found(rcs: Open, vendor: Server) -> None:
+    error = {"code": "ILLEGAL_VEHICLE_ID", "message": "not yours", "source": "device_ids"}
+    vendor.will(reply(400, json.dumps({"error": error}).encode()))
+    with pytest.raises(ScopeUnavailable, match=r"ILLEGAL_VEHICLE_ID not yours \(device_ids\).*bind the vehicle"):
+        rcs(base_url=vendor.url).vehicles()
 
 
 @pytest.mark.parametrize("fault", ["500", "drop", "drop_answer", "slow:seconds=1", "html_page", "429"])
