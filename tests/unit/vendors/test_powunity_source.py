@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,19 @@ def test_a_malformed_answer_yields_no_page(fault: str, powunity_source: Open, sa
     with sandbox.faults(f"{fault}:path=/api/positions,skip=1"), pytest.raises(MalformedAnswer):
         pages.extend(source.pages("positions", scope=device, window=THREE_DAYS, cursor=None))
     assert [page.is_last for page in pages] == [False]
+
+
+def test_days_the_server_has_dropped_are_not_taken_for_deleted(powunity_source: Open) -> None:
+    today = Window.day(dt.datetime.now(dt.UTC).date().isoformat()).start
+    old, young = (Window(start, start + dt.timedelta(hours=1)) for start in (today - dt.timedelta(days=31), today))
+    source = powunity_source(history_days=30)
+    assert len(read(source, "positions", devices(source)[0], young)) == 1
+    for feed in ("positions", "events", "trips", "stops", "summary"):
+        with pytest.raises(ConfigError, match=r"keeps 30 days.*raise history_days"):
+            read(source, feed, "1", old)
+    assert len(read(powunity_source(), "positions", devices(source)[0], old)) == 1
+    with pytest.raises(ConfigError, match="history_days is -1"):
+        powunity_source(history_days=-1)
 
 
 def test_a_device_of_another_account_is_skippable(powunity_source: Open) -> None:

@@ -37,6 +37,8 @@ class PowUnityConfig:
         rate_per_s, burst: requests per second and at once; no limit is documented (POW-05).
         fast_report_s: longest range of a report in seconds; beyond it the server rebuilds trips from stored events, with
             other bounds and no top speed (POW-03).
+        history_days: how long the server keeps positions and events (POW-09), 0 = for ever. What it has dropped by itself
+            must not be taken for deleted, so older windows are not read.
         min_tls: lowest TLS version.
         ca: PEM file of the authority behind the server's certificate; empty = the public ones.
         timeout_s: seconds to wait for the next bytes of an answer.
@@ -51,6 +53,7 @@ class PowUnityConfig:
     rate_per_s: float = 2.0
     burst: float = 1.0
     fast_report_s: int = 86_400
+    history_days: int = 0
     min_tls: str = "1.2"
     ca: str | None = None
     timeout_s: float = 120.0
@@ -60,6 +63,8 @@ class PowUnityConfig:
         kinds = [kind.value for kind in Auth]
         if self.auth is not None and self.auth not in kinds:
             raise ConfigError(f"auth is {self.auth!r}", where="auth", remedy=f"one of {', '.join(kinds)}")
+        if self.history_days < 0:
+            raise ConfigError(f"history_days is {self.history_days}", where="history_days", remedy="days, or 0 for no end")
         if self.way in (Auth.TOKEN, Auth.BEARER) and not self.token:
             raise ConfigError("the account's token is missing", where="token", remedy="set token, or email and password")
         if self.way in (Auth.PASSWORD, Auth.BASIC) and not (self.email and self.password):

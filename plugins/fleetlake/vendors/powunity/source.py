@@ -62,6 +62,7 @@ class PowUnitySource:
             raise ConfigError(f"PowUnity has no feed {feed!r}", where="powunity", remedy=f"one of {', '.join(FEEDS)}")
         if window is None or stream:
             raise ConfigError(f"feed {feed!r} reads windows only", where="powunity")
+        self._check_history(window)
         done = dt.datetime.fromisoformat(cursor) if cursor else window.start
         for day in window.days():
             if day.end > done:
@@ -74,6 +75,15 @@ class PowUnitySource:
     def close(self) -> None:
         """Give back sockets."""
         self.client.close()
+
+    def _check_history(self, window: Window) -> None:
+        days = self.client.config.history_days
+        if days and window.start < dt.datetime.now(dt.UTC) - dt.timedelta(days=days):
+            raise ConfigError(
+                f"the vendor keeps {days} days; an answer about {window} would lack what it has dropped",
+                where="history_days",
+                remedy="load later days; raise history_days if this server keeps more",
+            )
 
 
 def _page(answer: Answer, *, cursor: str | None, is_last: bool) -> Page:
