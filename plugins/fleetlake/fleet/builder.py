@@ -28,8 +28,8 @@ from fleetlake.warehouse import Warehouse
 
 Connection = psycopg.Connection[Any]
 
-BATCH = 500
-"""Vehicle-days built in one transaction: bounds memory, temporary files and what a kill may cost."""
+BATCH = 100
+"""Vehicle-days built in one transaction: their samples still fit in memory; larger batches sort on disk and take twice as long."""
 
 _LOCK_TIMEOUT = "30min"
 _WORK_MEM = "64MB"  # a batch's samples are sorted in memory
