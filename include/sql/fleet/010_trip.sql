@@ -77,10 +77,23 @@ WITH sample AS (
     SELECT DISTINCT vehicle_key, day, place FROM told
 )
 SELECT DISTINCT ON (t.vehicle_key, t.vendor, t.account, t.vendor_vehicle_id, t.start_time)
-    t.*,
+    t.vehicle_key, t.day, t.vendor, t.account, t.vendor_vehicle_id, t.start_time, t.end_time, t.distance_m, t.max_speed_kmh,
+    t.start_latitude_deg, t.start_longitude_deg, t.end_latitude_deg, t.end_longitude_deg, t.start_address, t.end_address,
+    t.start_odometer_m, t.end_odometer_m, t.is_derived, t.vendor_trip_id,
+    coalesce(t.driver_key, same.driver_key) AS driver_key,
+    t.is_private OR coalesce(same.is_private, false) AS is_private,
     extract(epoch FROM t.end_time - t.start_time) AS duration_s,
     t.distance_m / nullif(extract(epoch FROM t.end_time - t.start_time), 0)::float8 * 3.6 AS average_speed_kmh
 FROM told t
+LEFT JOIN LATERAL (
+    -- Samples know no driver: another device of the vehicle may have told of the same ride.
+    SELECT o.driver_key, o.is_private
+    FROM told o
+    WHERE t.is_derived AND NOT o.is_derived AND o.vehicle_key = t.vehicle_key AND o.day = t.day
+        AND o.start_time < t.end_time AND o.end_time > t.start_time
+    ORDER BY least(o.end_time, t.end_time) - greatest(o.start_time, t.start_time) DESC, o.start_time, o.place
+    LIMIT 1
+) same ON true
 WHERE NOT EXISTS (
     -- A better device of the vehicle was there at the time, and tells trips of the day.
     SELECT FROM teller b

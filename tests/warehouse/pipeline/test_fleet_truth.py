@@ -166,6 +166,8 @@ def test_the_days_hold_what_the_definitions_are_about(place, truth_with):
     assert len(shared) == 5
     assert place.sql("SELECT count(*) FROM fleet.vehicle_day WHERE sources ~ 'suivideflotte' AND sources ~ ','") == [(0,)]
     assert place.sql("SELECT count(*) > 0 FROM fleet.trip WHERE is_private") == [(True,)]
+    drivers = place.sql("SELECT DISTINCT split_part(driver_key, ':', 1) FROM fleet.trip WHERE is_derived ORDER BY 1")
+    assert ("suivideflotte",) in drivers, "a trip made from samples has the driver whom another device's trip names"
     assert place.sql("SELECT count(*) > 0 FROM fleet.vehicle_day WHERE trust_score < 100") == [(True,)]
 
 

@@ -54,7 +54,23 @@ class VehicleDay:
             heard = self._heard(stint, lambda other: bool(other.trips))
             for trip in stint.trips:
                 if heard(trip["start_time"]):
-                    yield self._trip(stint, trip)
+                    yield self._trip(stint, trip | self._told_of(trip))
+
+    def _told_of(self, trip: dict[str, Any]) -> dict[str, Any]:
+        """Driver and privacy of a derived trip: those of the told trip of the day that shares most time with it."""
+        if not trip.get("is_derived"):
+            return {}
+        shared = [
+            (min(other["end_time"], trip["end_time"]) - max(other["start_time"], trip["start_time"]), -number, other)
+            for number, other in enumerate(
+                sorted(
+                    (other for stint in self._stints for other in stint.trips if not other.get("is_derived")),
+                    key=lambda other: other["start_time"],
+                )
+            )
+        ]
+        time, _, same = max(shared, default=(dt.timedelta(), 0, {}), key=lambda item: item[:2])
+        return {name: same[name] for name in ("driver_key", "is_private") if name in same} if time > dt.timedelta() else {}
 
     def _trip(self, stint: Stint, trip: dict[str, Any]) -> dict[str, Any]:
         seconds = (trip["end_time"] - trip["start_time"]).total_seconds()
