@@ -87,7 +87,8 @@ class LoadOperator(FleetOperator):
         with self.pipeline(context) as (pipeline, run):
             if self.again_days:
                 window = run.window.widen(before=self.again_days * DAY)
-                run = replace(run, window=window, mode="window", force=True)
+                again = replace(run, window=window, mode="window", force=True)
+                return pipeline.load(again, feeds=self.feeds, scopes=list(self.scopes))
             return pipeline.load(run, feeds=self.feeds, scopes=list(self.scopes))
 
 
