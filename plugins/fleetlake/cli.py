@@ -7,23 +7,20 @@ Answers go to standard output, everything else to standard error. Exit status: 0
 from __future__ import annotations
 
 import contextlib
-import csv
-import datetime as dt
 import json
-import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetlake.canonical import FLOAT_DIGITS, Digest
+from fleetlake.canonical import Digest
 from fleetlake.contracts import Contract, load_contracts
 from fleetlake.errors import ConfigError, Fatal, FleetlakeError
 from fleetlake.fleet_tables import FleetTable, load_fleet_tables
+from fleetlake.printing import Format, plain, print_answer, print_table
 from fleetlake.settings import Settings
 from fleetlake.window import Window
 
@@ -31,14 +28,6 @@ if TYPE_CHECKING:
     from fleetlake.warehouse import Warehouse
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-
-
-class Format(StrEnum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"  # one object per line
 
 
 class Store(StrEnum):
@@ -63,7 +52,7 @@ def sql(
     the same name become a, a_2, a_3.
     """
     with _warehouse() as warehouse:
-        _answer(warehouse, query, output, limit)
+        print_answer(*warehouse.query(query), output, limit)
 
 
 analyses = typer.Typer(help="Ready-made analyses: list, read and run them.", invoke_without_command=True)
@@ -85,7 +74,7 @@ def list_examples(
             typer.echo(json.dumps({"name": item.name, "question": item.question, "path": str(item.path)}))
         return
     rows = ((item.name, "picture" if item.is_script else "table", item.question) for item in found)
-    _print_table(["name", "gives", "question"], rows, 0)
+    print_table(["name", "gives", "question"], rows, 0)
     typer.echo("fleetlake examples show NAME · fleetlake examples run NAME [--format table|csv|json]", err=True)
 
 
@@ -117,7 +106,7 @@ def run_example(
         if context.args:
             raise ConfigError(f"{name} takes no {context.args[0]!r}", remedy="it is a query: --format and --limit only")
         with _warehouse() as warehouse:
-            _answer(warehouse, found.text, output, limit)
+            print_answer(*warehouse.query(found.text), output, limit)
         return
     import os
     import subprocess
@@ -225,11 +214,11 @@ def model_status(as_json: Annotated[bool, typer.Option("--json", help="One JSON 
     from fleetlake import fleet
 
     with _warehouse() as warehouse:
-        found = {name: _plain(value) for name, value in fleet.status(warehouse).items()}
+        found = {name: plain(value) for name, value in fleet.status(warehouse).items()}
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        _print_table(["", ""], ((name.replace("_", " "), str(value)) for name, value in found.items()), 0)
+        print_table(["", ""], ((name.replace("_", " "), str(value)) for name, value in found.items()), 0)
 
 
 @app.command()
@@ -332,100 +321,6 @@ def _window(start: str | None, end: str | None) -> Window | None:
 
 def _examples_folder() -> Path:
     return Settings.from_env().include / "examples"
-
-
-def _answer(warehouse: Warehouse, query: str, output: Format, limit: int) -> None:
-    """Print the answer to a query."""
-    names, rows = warehouse.query(query)
-    columns = _distinct(names)
-    if output is Format.CSV:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(columns)
-        writer.writerows([_cell(value) for value in row] for row in rows)
-    elif output is Format.JSON:
-        for row in rows:
-            record = {name: _plain(value) for name, value in zip(columns, row, strict=True)}
-            typer.echo(json.dumps(record, ensure_ascii=False, allow_nan=False))
-    else:
-        _print_table(columns, rows, limit)
-
-
-def _distinct(names: Iterable[str]) -> list[str]:
-    """Column names, each once: an object cannot hold two values of one name."""
-    names = list(names)
-    result: list[str] = []
-    for name in names:
-        candidate, number = name, 1
-        while candidate in result or (number > 1 and candidate in names):
-            number += 1
-            candidate = f"{name}_{number}"
-        result.append(candidate)
-    return result
-
-
-def _plain(value: Any) -> Any:
-    """Any value of PostgreSQL as JSON takes it, nothing rounded. Digests have their own, strict form."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float | Decimal):
-        return _number(value)
-    if isinstance(value, dt.datetime):
-        return (value.astimezone(dt.UTC) if value.tzinfo else value).isoformat(timespec="microseconds")
-    if isinstance(value, dt.date | dt.time):
-        return value.isoformat()
-    if isinstance(value, bytes | bytearray | memoryview):
-        return f"\\x{bytes(value).hex()}"
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value)
-
-
-def _number(value: float | Decimal) -> int | float | str:
-    number = float(value)
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number) and not Decimal(value).is_finite():
-        return "Infinity" if number > 0 else "-Infinity"
-    if value == int(value) and -(2**63) <= int(value) < 2**63:
-        return int(value)
-    # A numeric with more digits than a float has keeps them as text.
-    return number if isinstance(value, float) or Decimal(repr(number)) == value else str(value)
-
-
-def _cell(value: Any) -> Any:
-    value = _plain(value)
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
-
-
-def _shown(value: Any) -> str:
-    """A value for people: times to the second where that is all there is, floats without the noise of their last digits."""
-    if isinstance(value, dt.datetime):
-        moment = value.astimezone(dt.UTC).replace(tzinfo=None) if value.tzinfo else value
-        text = moment.isoformat(" ", "microseconds" if moment.microsecond else "seconds")
-        return f"{text}Z" if value.tzinfo else text
-    if isinstance(value, float):
-        value = round(value, FLOAT_DIGITS) or value  # but a small number is not nothing
-    return str(_cell(value))
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], limit: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    more = False
-    for number, row in enumerate(rows):
-        if more := bool(limit) and number >= limit:
-            break
-        table.add_row(*("" if value is None else _shown(value) for value in row))
-    # No markup: [x] and :x: in a value are the value.
-    Console(width=None if sys.stdout.isatty() else 250, markup=False, emoji=False).print(table)
-    if more:
-        typer.echo(f"only the first {limit} rows are shown: --limit 0 shows all", err=True)
 
 
 if __name__ == "__main__":

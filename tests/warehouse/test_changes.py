@@ -74,6 +74,11 @@ def test_a_row_that_moves_to_another_day_names_both(warehouse: Warehouse, of: Co
     assert changes_of(warehouse, of, [ride("a", 1, 25, fetched=1)]) == {("1", DAY0), ("1", DAY1)}
 
 
+def test_a_row_that_moves_to_another_vehicle_names_both(warehouse: Warehouse, of: Contract) -> None:
+    changes_of(warehouse, of, [ride("a", 1, 3)])
+    assert changes_of(warehouse, of, [ride("a", 2, 3, fetched=1)]) == {("1", DAY0), ("2", DAY0)}
+
+
 def test_rows_marked_deleted_name_their_vehicle_days(warehouse: Warehouse, of: Contract) -> None:
     changes_of(warehouse, of, [ride("a", 1, 3), ride("b", 2, 3)])
     gone = Deletion(account="north", scopes=["1"], window=Window(hours(0), hours(24)), at=hours(1002))

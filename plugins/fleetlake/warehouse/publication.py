@@ -19,8 +19,8 @@ from psycopg import sql
 from fleetlake.changes import Change, Deletion, conform
 from fleetlake.contracts import LOADED_AT, PROVENANCE, Contract
 from fleetlake.errors import ContractError
-from fleetlake.reading import FLEET
 from fleetlake.warehouse import ledger
+from fleetlake.warehouse.change_notes import ChangeNotes
 from fleetlake.warehouse.ddl import column_list, identifier
 from fleetlake.warehouse.records import CheckRecord, LoadRecord, QuarantineRecord, ReadRecord
 
@@ -29,25 +29,6 @@ if TYPE_CHECKING:
 
 _STAGE = sql.Identifier("pg_temp", "fleetlake_stage")
 _PRESENT = sql.Identifier("pg_temp", "fleetlake_present")
-_CHANGED = sql.Identifier("pg_temp", "fleetlake_changed")
-_NEWLY_PROVEN = """
-SELECT DISTINCT n.scope, day::date
-FROM unnest(%(scopes)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS n (scope, low, high)
-CROSS JOIN LATERAL unnest(
-    tstzmultirange(tstzrange(n.low, n.high)) - coalesce((
-        SELECT range_agg(tstzrange(c.window_start, c.window_end))
-        FROM ops.coverage c
-        WHERE c.account = %(account)s AND c.dataset = %(dataset)s AND c.scope = n.scope
-            AND c.state IN ('complete', 'empty_confirmed') AND c.window_start < n.high AND c.window_end > n.low
-    ), tstzmultirange())
-) AS fresh
-CROSS JOIN LATERAL generate_series(
-    date_trunc('day', lower(fresh) AT TIME ZONE 'UTC'),
-    (upper(fresh) AT TIME ZONE 'UTC') - interval '1 microsecond',
-    interval '1 day'
-) AS day
-"""
-"""Vehicle-days of the intervals that were not proven before."""
 _COPY_ROWS = 20_000
 
 
@@ -66,6 +47,7 @@ class Publication:
         self._batches: list[pa.Table] = []
         self._is_staged = False
         self._newest: dt.datetime | None = None
+        self._notes = ChangeNotes(connection, contract)
 
     # --- rows -----------------------------------------------------------------------------------------------------
 
@@ -82,9 +64,9 @@ class Publication:
         rows = self._copy_stage(load_id)
         if not rows:
             return Change()
-        self._note_left_days()
-        updated = self._count(self._update_statement())
-        inserted = self._count(self._insert_statement())
+        self._notes.note_left_days(_STAGE)
+        updated = self._notes.count(self._update_statement())
+        inserted = self._notes.count(self._insert_statement())
         self._execute(
             sql.SQL(
                 "UPDATE ops.quarantine q SET resolved_at = now() FROM {stage} s WHERE q.resolved_at IS NULL"
@@ -123,7 +105,7 @@ class Publication:
         gone = sql.SQL("UPDATE {} t SET deleted_at = %(at)s, load_id = %(load_id)s, loaded_at = now() WHERE {}").format(
             self._table, sql.SQL(" AND ").join(conditions)
         )
-        return Change(deleted=self._count(gone, values))
+        return Change(deleted=self._notes.count(gone, values))
 
     # --- what is known about the batch ------------------------------------------------------------------------------
 
@@ -259,30 +241,12 @@ class Publication:
     def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
         """Record what is known about completeness; ``supersede`` replaces even proofs."""
         intervals = list(intervals)
-        proven = [item for item in intervals if item.state.is_proven]
-        if proven:
-            self._note_changes(
-                sql.SQL(_NEWLY_PROVEN),
-                {
-                    "account": proven[0].account,
-                    "dataset": self._contract.table,
-                    "scopes": [item.scope for item in proven],
-                    "starts": [item.window.start for item in proven],
-                    "ends": [item.window.end for item in proven],
-                },
-            )
+        self._notes.note_proofs([item for item in intervals if item.state.is_proven])
         ledger.record(self._connection, intervals, supersede=supersede)
 
     def record_changes(self, record: LoadRecord) -> None:
         """Leave word of the vehicle-days that this batch changed, for whoever builds on this table; call it last."""
-        self._make_changed()
-        self._connection.execute(
-            sql.SQL(
-                "INSERT INTO ops.change (account, dataset, scope, day, load_id, dag_id, run_id)"
-                " SELECT DISTINCT %s, %s, scope, day, %s, %s, %s FROM {}"
-            ).format(_CHANGED),
-            [record.account, record.dataset, record.load_id, record.dag_id, record.run_id],
-        )
+        self._notes.leave(record)
 
     def advance_cursor(
         self, account: str, dataset: str, scope: str, revision: str, since: dt.datetime | None = None
@@ -324,51 +288,6 @@ class Publication:
         self._copy(_STAGE, table)
         self._execute(sql.SQL("ANALYZE {}").format(_STAGE))  # without it the join is planned for an empty table
         return int(table.num_rows)
-
-    def _make_changed(self) -> None:
-        self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS fleetlake_changed (scope text, day date) ON COMMIT DROP")
-
-    def _note_changes(self, query: sql.Composable, values: dict[str, Any] | None = None) -> None:
-        self._make_changed()
-        self._connection.execute(sql.SQL("INSERT INTO {} {}").format(_CHANGED, query), values)
-
-    def _count(self, statement: sql.Composed, values: dict[str, Any] | None = None) -> int:
-        """Carry out a statement on the table, noting the vehicle-days it touches; returns its rows."""
-        self._make_changed()
-        query = sql.SQL(
-            "WITH touched AS ({} RETURNING {}), noted AS (INSERT INTO {} SELECT DISTINCT * FROM touched)"
-            " SELECT count(*) FROM touched"
-        ).format(statement, self._vehicle_day("t"), _CHANGED)
-        row = self._connection.execute(query, values).fetchone()
-        return int(row[0]) if row else 0
-
-    def _vehicle_day(self, row: str) -> sql.Composed:
-        """Vehicle and UTC day of a row, as far as the table knows them."""
-        contract = self._contract
-        # A table that is read fleet-wide may still say in each row which vehicle it is about.
-        scope = contract.scope_column or next((column.name for column in contract.columns if column.references), None)
-        vehicle: sql.Composable = sql.Literal(FLEET)
-        if scope:
-            vehicle = sql.SQL("coalesce({}::text, {})").format(sql.Identifier(row, scope), sql.Literal(FLEET))
-        day: sql.Composable = sql.SQL("NULL::date")
-        if contract.time_column:
-            day = sql.SQL("({} AT TIME ZONE 'UTC')::date").format(sql.Identifier(row, contract.time_column))
-        return sql.SQL("{} AS scope, {} AS day").format(vehicle, day)
-
-    def _note_left_days(self) -> None:
-        """Note the days that rows are about to leave, where a row's time may change."""
-        contract = self._contract
-        if contract.time_column is None or contract.column(contract.time_column).is_key:
-            return
-        self._note_changes(
-            sql.SQL("SELECT DISTINCT {} FROM {} t JOIN {} s ON {} WHERE t.{time} IS DISTINCT FROM s.{time}").format(
-                self._vehicle_day("t"),
-                self._table,
-                _STAGE,
-                self._same_key("s"),
-                time=sql.Identifier(contract.time_column),
-            )
-        )
 
     def _copy_present(self, present: pa.Table) -> None:
         keys = list(self._contract.key)
