@@ -3,7 +3,7 @@
 # usage: tools/test.sh [tier …]   without a tier: all of them, and every one runs even if one before it failed
 set -u
 cd "$(dirname "$0")/.."
-all="unit quality contract warehouse dags faults e2e"
+all="unit sandbox quality contract warehouse dags faults e2e"
 for file in $(find tests -name 'test_*.py'); do
     tier=${file#tests/}
     case " $all " in
@@ -15,7 +15,7 @@ failed=""
 for tier in ${*:-$all}; do
     find "tests/$tier" -name 'test_*.py' | grep -q . || continue
     case $tier in
-    unit | quality | contract | warehouse) workers=2 ;;
+    unit | sandbox | quality | contract | warehouse) workers=2 ;;
     *) workers=0 ;;
     esac
     echo "== $tier"

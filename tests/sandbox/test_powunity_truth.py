@@ -23,7 +23,7 @@ from fleetlake.window import Window
 AFTERNOON = dt.datetime(2026, 11, 20, 16, 31, 7, tzinfo=dt.UTC)
 WEEK = Window.parse("2026-11-14", "2026-11-21")
 LAST_DAYS = Window.parse("2026-11-17", "2026-11-20")
-INCLUDE = Path(__file__).parents[3] / "include"
+INCLUDE = Path(__file__).parents[2] / "include"
 
 
 def _context(**changes: Any) -> Context:

@@ -15,7 +15,7 @@ from fleetlake.sandbox.rooms import Context, room
 from fleetlake.sandbox.settings import SandboxSettings
 from fleetlake.window import Window
 
-INCLUDE = Path(__file__).parents[3] / "include"
+INCLUDE = Path(__file__).parents[2] / "include"
 WINDOW = Window.parse("2026-11-13", "2026-11-20")
 FROM, TO = "2026-11-13T00:00:00", "2026-11-19T23:59:59"
 SHORT = Window.parse("2026-11-14", "2026-11-16")

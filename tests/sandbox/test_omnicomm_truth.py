@@ -20,7 +20,7 @@ from fleetlake.sandbox.testing import Running, running
 from fleetlake.sandbox.world import DAY_S, moment
 from fleetlake.window import Window
 
-INCLUDE = Path(__file__).parents[3] / "include"
+INCLUDE = Path(__file__).parents[2] / "include"
 AS_OF = dt.datetime(2026, 11, 20, 12, 0, 0, tzinfo=dt.UTC)
 TWO_DAYS = Window.parse("2026-11-17", "2026-11-19")
 ONE_DAY = Window.day("2026-11-17")

@@ -21,7 +21,7 @@ from fleetlake.sandbox.world import day_number, moment
 from fleetlake.window import Window
 
 AS_OF = dt.datetime(2026, 11, 20, 12, 0, 0, tzinfo=dt.UTC)
-INCLUDE = Path(__file__).parents[3] / "include"
+INCLUDE = Path(__file__).parents[2] / "include"
 WEEK = Window.parse("2026-11-13", "2026-11-20")
 
 

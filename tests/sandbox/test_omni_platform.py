@@ -157,7 +157,7 @@ def test_events_are_deterministic_and_tens_to_hundreds_per_camera_and_day(server
 
 
 def test_truth_has_the_columns_of_the_contracts(server: Server) -> None:
-    contracts = load_contracts(Path(__file__).parents[3] / "include", "omni_platform")
+    contracts = load_contracts(Path(__file__).parents[2] / "include", "omni_platform")
     assert set(ROOM.datasets) == {contract.name for contract in contracts.values()}
     for contract in contracts.values():
         row = server.truth(contract.name)[0]
