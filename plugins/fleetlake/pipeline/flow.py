@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
-import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from types import TracebackType
@@ -18,11 +15,12 @@ from fleetlake.coverage import Interval, State
 from fleetlake.errors import ConfigError, FleetlakeError, IncompleteAnswer, JobFailed, JobPending, Skippable, UnknownVehicle
 from fleetlake.pipeline.extract import Extracted, Read, commit_report, extract
 from fleetlake.pipeline.publish import Publisher, Summary, until_fetched
+from fleetlake.pipeline.reads import Reading, key_of
 from fleetlake.pipeline.rooms import vendor_room
 from fleetlake.pipeline.run import Run
-from fleetlake.raw import RawStore, ReadKey
+from fleetlake.raw import RawStore
 from fleetlake.reading import FLEET, Feed, JobState, JobStatus, Kind, Source
-from fleetlake.window import DAY, Window
+from fleetlake.window import DAY
 
 if TYPE_CHECKING:
     from fleetlake.accounts import Account
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
     from fleetlake.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
-
-_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-"""Before any vehicle had telematics."""
 
 _SHOWN = 5
 """Vehicles named in an error or a log line; the rest is counted."""
@@ -163,7 +158,7 @@ class Pipeline:
             JobFailed: the vendor lost it or failed; submit anew.
         """
         contract_feed = self._feed(feed)
-        read = Read(feed=contract_feed, key=self._key(contract_feed, FLEET, run.window, f"job-{token}"))
+        read = Read(feed=contract_feed, key=key_of(self._account, contract_feed, FLEET, run.window, f"job-{token}"))
         pages = self._raw.pages(read.key)
         if pages:
             extracted = Extracted(read, pages)
@@ -261,14 +256,9 @@ class Pipeline:
             )
         return self._room.feeds[name]
 
-    def _key(self, feed: Feed, scope: str, window: Window | None, read: str) -> ReadKey:
-        return ReadKey(
-            account=self._account.name, vendor=self._account.vendor, feed=feed.name, scope=scope, window=window, read=read
-        )
-
     def _load_feed(self, run: Run, feed: Feed, scopes: Sequence[str], summary: Summary) -> FleetlakeError | None:
         """Extract and publish one feed; returns the first error that a retry may mend."""
-        reads = self._reads(run, feed, scopes)
+        reads = Reading(self.warehouse, self._account).reads(run, feed, scopes)
         extracted = list(extract(self._raw, self._get_source(), reads))
         publisher = self._publisher()
         if feed.kind is Kind.SNAPSHOT:
@@ -318,73 +308,6 @@ class Pipeline:
                 return True
         log.warning("%s: a second reading does not confirm that %s is gone", contract.table, shown)
         return False
-
-    def _reads(self, run: Run, feed: Feed, scopes: Sequence[str]) -> list[Read]:
-        """What this task has to read: everything not published by an earlier try of the same run.
-
-        When an earlier execution has published everything, this one is a repetition somebody asked for, and the vendor is
-        asked anew. A stream cannot repeat: a repetition, a forced run and a run about days before the stream began read
-        their window instead.
-        """
-        may_stream = feed.kind is Kind.REVISION and run.mode == "stream" and not run.force
-        windows = self._windows(run, feed)
-        batches: Mapping[str, tuple[str, ...]] = (
-            dict.fromkeys(scopes, ()) if feed.batch == 1 else _batches(scopes, feed.batch)
-        )
-        generation = 1
-        while True:
-            name = run.read_name(generation)
-            keys = [self._key(feed, scope, window, name) for scope in batches for window in windows]
-            published = self.warehouse.published_reads([key.folder for key in keys], feed.datasets)
-            todo = [key for key in keys if key.folder not in published]
-            if todo or not keys:
-                break
-            generation += 1
-        if not may_stream or generation > 1:
-            return [Read(feed=feed, key=key, scopes=batches[key.scope]) for key in todo]
-        starts = self._stream_starts(run, feed, [key.scope for key in todo])
-        reads = []
-        for key in todo:
-            revision, since = starts[key.scope]
-            if since > run.window.start:
-                reads.append(Read(feed=feed, key=key))
-            else:
-                reads.append(Read(feed=feed, key=key, stream=True, cursor=revision, since=since))
-        return reads
-
-    def _stream_starts(self, run: Run, feed: Feed, scopes: Sequence[str]) -> dict[str, tuple[str | None, dt.datetime]]:
-        """Where each vehicle's stream goes on, and since when it leaves nothing out.
-
-        A new stream begins with the oldest day known of the vehicle: what was received about days loaded by window since
-        they were read comes along, and from then on by revision.
-        """
-        table = feed.datasets[0]
-        cursors = self.warehouse.cursors(self._account.name, table, scopes)
-        new = [scope for scope in scopes if scope not in cursors]
-        past = Window(_EPOCH, run.window.end)
-        known = self.warehouse.covered(self._account.name, table, new, past) if new else {}
-        starts: dict[str, tuple[str | None, dt.datetime]] = {}
-        for scope in scopes:
-            if scope in cursors:
-                revision, since = cursors[scope]
-                starts[scope] = (revision, since or run.window.start)
-            else:
-                proven = [item.window.start for item in known.get(scope, ()) if item.state.is_proven]
-                starts[scope] = (None, min([run.window.start, *proven]))
-        return starts
-
-    def _windows(self, run: Run, feed: Feed) -> list[Window | None]:
-        if feed.kind is Kind.SNAPSHOT:
-            return [None]
-        window = run.window
-        if feed.kind is Kind.REVISION:
-            return [window] if run.mode == "stream" else list(window.split(7))
-        # Reports are computed from the window asked for: half a day would cut its trips and replace the whole day's.
-        window = window.whole_days()
-        if run.mode == "stream":
-            # A scheduled run reads the days before again: reports change when positions arrive late.
-            window = window.widen(before=self._account.look_back_days * DAY)
-        return list(window.split(feed.max_days or 7))
 
     @property
     def _entity(self) -> Contract:
@@ -470,15 +393,6 @@ class Pipeline:
         from fleetlake.quality.docs import build_docs
 
         build_docs(self._settings.data_docs)
-
-
-def _batches(scopes: Sequence[str], size: int) -> dict[str, tuple[str, ...]]:
-    """Vehicles to ask about at once, by a name that is the same for the same vehicles."""
-    batches = {}
-    for start in range(0, len(scopes), size):
-        batch = tuple(scopes[start : start + size])
-        batches[f"batch-{hashlib.sha256(json.dumps(batch).encode()).hexdigest()[:16]}"] = batch
-    return batches
 
 
 def _scope_column(contract: Contract) -> str:
