@@ -13,7 +13,7 @@ _OWN_FIELDS = {"email": "login", "login": "login", "username": "login", "passwor
 
 
 def sandbox_connections(accounts: Iterable[Account], sandbox: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Connection of each account: id to the fields of Airflow's connection JSON, ``extra`` an object.
+    """Connection of each account: id to the fields of Airflow's connection JSON, ``extra`` an object or absent.
 
     An account takes the sandbox customer of its name, or else the one at its place among the vendor's accounts.
 
@@ -48,5 +48,6 @@ def sandbox_connections(accounts: Iterable[Account], sandbox: Mapping[str, Any])
                 fields[_OWN_FIELDS[key]] = value
             else:
                 fields["extra"][key] = value
-        connections[account.conn_id] = fields
+        # Airflow's import takes an object with entries, but stumbles over an empty one.
+        connections[account.conn_id] = {key: value for key, value in fields.items() if value != {}}
     return connections

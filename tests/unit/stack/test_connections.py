@@ -44,6 +44,18 @@ def test_account_of_another_name_gets_the_customer_at_its_place() -> None:
     assert "password" not in fields
 
 
+def test_nothing_extra_is_left_out() -> None:
+    sandbox = {"urls": {"omnicomm": "http://h"}, "customers": {"omnicomm": {"trucks": {"login": "l", "password": "p"}}}}
+    trucks = Account(name="trucks", vendor="omnicomm", conn_id="omnicomm_default")
+    assert sandbox_connections([trucks], sandbox)["omnicomm_default"] == {
+        "conn_type": "omnicomm",
+        "host": "http://h",
+        "login": "l",
+        "password": "p",
+        "description": "sandbox customer trucks",
+    }
+
+
 def test_more_accounts_than_customers_is_said_with_the_way_out() -> None:
     second = Account(name="second", vendor="rcs", conn_id="rcs_second", is_first=False)
     with pytest.raises(ConfigError, match="no customer for account 'second'") as error:
