@@ -31,7 +31,7 @@ def bag(airflow_db):
 @pytest.fixture(scope="module")
 def loading(bag):
     """The DAGs that load an account."""
-    return [dag for dag in bag.dags.values() if dag.dag_id != "fleet_model"]
+    return [dag for dag in bag.dags.values() if not dag.dag_id.startswith("fleet_model")]
 
 
 @pytest.fixture(scope="module")

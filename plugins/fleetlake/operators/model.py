@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, AssetAny, BaseOperator, Param, PartitionedAssetTimetable
+from airflow.sdk import Asset, AssetAny, BaseOperator, CronTriggerTimetable, Param, PartitionedAssetTimetable
 
 from fleetlake.accounts import Account, load_accounts
 from fleetlake.operators.wiring import assets, house_args
@@ -54,8 +54,8 @@ class ModelOperator(BaseOperator):
         return report.as_dict()
 
 
-def model_dag(dag_id: str, *, doc: str | None, tags: Iterable[str] = ()) -> dict[str, Any]:
-    """Arguments for the ``DAG`` that builds the model.
+def model_dag(dag_id: str, *, doc: str | None, tags: Iterable[str] = (), at: str | None = None) -> dict[str, Any]:
+    """Arguments for a ``DAG`` that builds the model.
 
     It runs for a day as soon as any loading DAG has certified that day, so one vendor that fails holds up no other. Events of
     a day that come together make one run. Runs follow one another. A manual run needs no partition key.
@@ -64,12 +64,15 @@ def model_dag(dag_id: str, *, doc: str | None, tags: Iterable[str] = ()) -> dict
         dag_id: id of the DAG.
         doc: Markdown for the DAG's page.
         tags: tags.
+        at: cron expression, UTC: run at these times instead, whatever was certified.
     """
     accounts = load_accounts(Settings.from_env().include)
     return {
         "dag_id": dag_id,
         "doc_md": doc,
-        "schedule": PartitionedAssetTimetable(assets=AssetAny(*marker_assets(accounts))),
+        "schedule": CronTriggerTimetable(at, timezone="UTC")
+        if at
+        else PartitionedAssetTimetable(assets=AssetAny(*marker_assets(accounts))),
         "start_date": utc(min(account.start_date for account in accounts)),
         "catchup": False,
         "max_active_runs": 1,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fleetlake.pipeline.decode import Reject, decode_rows
-from fleetlake.reading import Asked, Kind
+from fleetlake.reading import FLEET, Asked, Kind
 
 if TYPE_CHECKING:
     import msgspec
@@ -58,6 +58,7 @@ class Batch:
         rows_read: rows in the pages.
         outside: rows left out because their time lies outside the window asked for.
         unknown_fields: vendor fields that the contract does not name.
+        foreign: folders of reads that hold rows about another vehicle than asked: such an answer proves nothing.
         rows_of: rows of each read that ends here, those in earlier batches included, by its folder and scope.
     """
 
@@ -71,6 +72,7 @@ class Batch:
     rows_read: int
     outside: int
     unknown_fields: frozenset[str] = field(default=frozenset())
+    foreign: frozenset[str] = field(default=frozenset())
     rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -97,6 +99,7 @@ class Batcher:
         self._derivation = derivation
         self._max_rows = max_rows
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._foreign: set[str] = set()
 
     def batches(self, extracted: Iterable[Extracted]) -> Iterator[Batch]:
         """Batches over the reads, in order; reads without pages are passed on too, so that their failure is recorded."""
@@ -117,6 +120,7 @@ class Batcher:
 
     def _finish(self, draft: _Draft) -> Batch:
         batch = draft.finish()
+        batch.foreign = frozenset(self._foreign)
         # Rows repeated at page borders count once: they are one row in the batch's table.
         scope_of = {page.path: page.key for page in batch.pages}
         column = self._contract.scope_column
@@ -152,6 +156,7 @@ class Batcher:
             kept = table.filter(inside)
             draft.outside += table.num_rows - kept.num_rows
             table = kept
+        table = self._own(draft, result, page, rows, table)
         draft.tables.append(table)
         draft.rows += table.num_rows
         draft.rows_read += len(rows)
@@ -160,6 +165,30 @@ class Batcher:
             RawReject(result.read.scope, page, reject, bytes(rows[reject.index]).decode(errors="replace"))
             for reject in decoded.rejects
         ]
+
+    def _own(
+        self, draft: _Draft, result: Extracted, page: PageRef, rows: Sequence[msgspec.Raw], table: pa.Table
+    ) -> pa.Table:
+        """The rows about the vehicles asked about; the others are set aside."""
+        column = self._contract.scope_column
+        if column is None or result.read.all_scopes == (FLEET,):
+            return table
+        names = pc.cast(table[column], pa.string())
+        is_own = pc.or_kleene(pc.is_in(names, pa.array(result.read.all_scopes, pa.string())), pc.is_null(names))
+        if pc.all(is_own).as_py() is not False:
+            return table
+        self._foreign.add(page.key.folder)
+        foreign = table.filter(pc.invert(is_own)).select(["raw_row", column]).to_pylist()
+        draft.rejects += [
+            RawReject(
+                result.read.scope,
+                page,
+                Reject(row["raw_row"], column, f"it is about {row[column]!r}, which was not asked for"),
+                bytes(rows[row["raw_row"]]).decode(errors="replace"),
+            )
+            for row in foreign
+        ]
+        return table.filter(is_own)
 
 
 class _Draft:

@@ -84,6 +84,7 @@ class Pipeline:
             UnknownVehicle: a vehicle of ``run.vehicles`` is not in the account.
             FleetlakeError: the list could not be read.
         """
+        self.warehouse.forget_run_end(run.dag_id, run.run_id)
         error = self._load_feed(run, self._feed(entity_feed), [FLEET], Summary())
         if error is not None:
             raise error  # with yesterday's list a new vehicle would be missing, and nobody would know
@@ -114,6 +115,7 @@ class Pipeline:
         Raises:
             FleetlakeError: the first error of a read that failed and may succeed later.
         """
+        self.warehouse.forget_run_end(run.dag_id, run.run_id)
         summary = Summary()
         errors = [self._load_feed(run, self._feed(name), scopes, summary) for name in feeds]
         for error in errors:

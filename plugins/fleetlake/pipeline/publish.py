@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Doubts = dict[tuple[str, str], str]
+"""Why an answer is not believed, by the read's folder and the scope."""
+
 
 @dataclass
 class Summary:
@@ -93,13 +96,14 @@ class Publisher:
             with self._warehouse.publishing(contract) as tx:
                 tx.record_load(record)
                 tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
-                tx.record_coverage(self._coverage(run, batch, held=True))
+                tx.record_coverage(self._coverage(run, batch, {}, held=True))
             raise BatchHeld(
                 f"{contract.table}: {verdict.reason}",
                 where=f"load {batch.load_id}",
                 remedy="see ops.quality_result for this load; mend the contract or the source, then run again",
             )
-        deletions = self._deletions(run, batch, verdict)
+        doubts = self._doubts(run, batch)
+        deletions = self._deletions(run, batch, verdict, doubts)
         with self._warehouse.publishing(contract) as tx:
             self._lake.publish(contract, verdict.good, batch.load_id, deletions)
             tx.stage(verdict.good)
@@ -111,7 +115,7 @@ class Publisher:
             tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
             tx.resolve_older(item.read.key.folder for item in batch.whole)
             tx.record_quarantine(quarantine)
-            tx.record_coverage(self._coverage(run, batch))
+            tx.record_coverage(self._coverage(run, batch, doubts))
             for item in batch.reads:
                 if item.read.stream and item.is_complete and item.cursor:
                     tx.advance_cursor(run.account.name, contract.table, item.read.scope, item.cursor, item.read.since)
@@ -262,17 +266,55 @@ class Publisher:
             load_id=batch.load_id,
         )
 
+    def _doubts(self, run: Run, batch: Batch) -> Doubts:
+        """Whole answers that cannot be believed that far: they lack half or more of the rows known of a vehicle's window.
+
+        Vendors give parts of reports while they recompute them, or nothing, in the form of a whole answer. Nothing is
+        marked deleted because of such an answer, and it proves nothing, until another run gets the same.
+        """
+        contract = batch.contract
+        doubts: Doubts = {}
+        if contract.time_column is None:
+            return doubts
+        for item in batch.whole:
+            window = item.read.window
+            if window is None or (contract.scope_column is None and item.read.scope != FLEET):
+                continue
+            known = self._warehouse.count_rows(contract, run.account.name, item.answered, window)
+            for scope in item.answered:
+                count = batch.rows_of[item.read.key.folder, scope]
+                if scope not in known or 2 * count > known[scope]:
+                    continue
+                kind = f"implausible {count} of {known[scope]}"
+                if (scope, kind) in self._warehouse.doubts(run.account.name, contract.table, window, run.run_id):
+                    log.warning("%s %s %s: another run got the same %d rows: believed", contract.table, scope, window, count)
+                    continue
+                doubts[item.read.key.folder, scope] = f"{kind}: half or more of the known rows are missing"
+                log.warning(
+                    "%s %s %s: %d of %d known rows: nothing is marked deleted unless another run gets the same",
+                    contract.table,
+                    scope,
+                    window,
+                    count,
+                    known[scope],
+                )
+        return doubts
+
     @staticmethod
-    def _deletions(run: Run, batch: Batch, verdict: Verdict) -> list[Deletion]:
+    def _deletions(run: Run, batch: Batch, verdict: Verdict, doubts: Doubts) -> list[Deletion]:
         """What complete answers allow to be marked deleted: rows of their scopes and windows that they no longer hold.
 
         Rows the audit set aside are still at the vendor: their keys are named. A scope with a row that could not even be
         typed is left alone, because nobody knows which row that is.
         """
         spoiled = {item.scope for item in batch.rejects}
+
+        def believed(item: Extracted) -> list[str]:
+            return [scope for scope in item.answered if (item.read.key.folder, scope) not in doubts]
+
         groups: dict[Window | None, list[Extracted]] = defaultdict(list)
         for item in batch.whole:
-            if item.read.scope not in spoiled:
+            if item.read.scope not in spoiled and believed(item):
                 groups[item.read.window].append(item)
         rejected = sorted({item.row_index for item in verdict.rejected})
         present = batch.table.select(list(batch.contract.key)).take(rejected) if rejected else None
@@ -281,7 +323,7 @@ class Publisher:
                 account=run.account.name,
                 scopes=None
                 if items[0].read.scope == FLEET
-                else sorted({scope for item in items for scope in item.answered}),
+                else sorted({scope for item in items for scope in believed(item)}),
                 window=window,
                 at=min(item.pages[0].fetched_at for item in items),
                 present=present,
@@ -290,7 +332,7 @@ class Publisher:
         ]
 
     @staticmethod
-    def _coverage(run: Run, batch: Batch, *, held: bool = False) -> list[Interval]:
+    def _coverage(run: Run, batch: Batch, doubts: Doubts, *, held: bool = False) -> list[Interval]:
         """What each read proves about its scope: complete, partial or failed, and why we think so."""
         contract = batch.contract
         if contract.kind is Kind.SNAPSHOT:
@@ -305,6 +347,10 @@ class Publisher:
                 last = next((page for page in reversed(item.pages) if not page.scopes or scope in page.scopes), None)
                 if held:
                     state, proof = State.FAILED, "held: a critical quality check failed"
+                elif item.read.key.folder in batch.foreign:
+                    state, proof = State.PARTIAL, "foreign: the answer holds rows about other vehicles"
+                elif (item.read.key.folder, scope) in doubts:
+                    state, proof = State.PARTIAL, doubts[item.read.key.folder, scope]
                 elif scope in answered and last is not None:
                     # A stream brings what is new; how many rows its whole time holds it does not say.
                     state = State.COMPLETE if count or item.read.stream else State.EMPTY_CONFIRMED

@@ -80,7 +80,9 @@ def test_untyped_row_is_kept_with_its_bytes(batches):
 
 
 def test_batches_are_bounded_and_only_whole_reads_may_delete(batches):
-    script = {str(scope): [page(n, [event(scope * 100 + n)], last=n == 2) for n in range(3)] for scope in (1, 2)}
+    script = {
+        str(scope): [page(n, [event(scope * 100 + n, device=scope)], last=n == 2) for n in range(3)] for scope in (1, 2)
+    }
     found = batches(script, max_rows=4)
     assert [len(ids(batch)) for batch in found] == [4, 2]
     assert [[item.read.scope for item in batch.reads] for batch in found] == [["1"], ["2"]]
@@ -103,3 +105,11 @@ def test_fetched_at_is_the_page_s_and_times_are_utc(batches):
     (batch,) = batches({"1": [page(0, [event(1, "2026-11-20T08:00:00.000+01:00")], last=True)]})
     assert batch.table["event_time"].to_pylist() == [dt.datetime(2026, 11, 20, 7, tzinfo=dt.UTC)]
     assert batch.table["fetched_at"].to_pylist() == [dt.datetime(2026, 11, 22, tzinfo=dt.UTC)]
+
+
+def test_rows_about_another_vehicle_than_asked_are_set_aside_and_the_read_is_known_as_foreign(batches):
+    (batch,) = batches({"1": [page(0, [event(1), event(2, device=9)], last=True)]})
+    assert ids(batch) == [1]
+    assert [(item.reject.index, item.reject.column) for item in batch.rejects] == [(1, "device_id")]
+    assert "'9'" in batch.rejects[0].reject.reason or "9" in batch.rejects[0].reject.reason
+    assert batch.foreign == {key("1").folder}

@@ -178,3 +178,35 @@ def test_vehicle_of_a_row_that_cannot_be_typed_is_read_all_the_same(place, monke
     assert spoiled
     assert place.sql("SELECT count(*) > 0 FROM ops.quarantine WHERE dataset = 'rcs.health_report'") == [(True,)]
     place.assert_true("rcs.trouble", Window.parse("2026-11-19", "2026-11-22"))
+
+
+def trips(place):
+    return place.sql("SELECT count(*), count(deleted_at) FROM powunity.trip")[0]
+
+
+@pytest.mark.parametrize("fault", ["empty_page", "short_page"])
+def test_answer_that_lost_half_deletes_nothing_until_another_run_gets_the_same(place, fault):
+    place.load_bikes("2026-11-20")
+    whole = place.all_rows("powunity.trip")
+    rows, none = trips(place)
+    assert rows > 9 and none == 0
+    with place.sandbox.faults(f"{fault}:vendor=powunity,path=*/reports/trips*"):
+        place.load_bikes("2026-11-20", run_id="again", force=True)
+        assert trips(place) == (rows, 0)
+        doubted = place.sql("SELECT DISTINCT dataset, state FROM ops.coverage_attempt")
+        assert doubted == [("powunity.trip", "partial")]
+        assert place.sql("SELECT count(*) FROM ops.coverage_attempt WHERE proof NOT LIKE 'implausible %'") == [(0,)]
+        place.load_bikes("2026-11-20", run_id="third", force=True)
+        assert trips(place)[1] > 0, "two runs agree: the vendor means it"
+    place.load_bikes("2026-11-20", run_id="fourth", force=True)
+    assert trips(place) == (rows, 0), "rows that come back are not marked any more"
+    assert len(place.all_rows("powunity.trip")[0]) == len(whole[0])
+
+
+def test_a_run_that_works_again_is_not_over(place):
+    place.load_bikes("2026-11-20")
+    assert place.sql("SELECT state FROM ops.run_end") == [("complete",)]
+    with place.pipeline("powunity") as pipeline:
+        run = place.run("powunity", "2026-11-20")
+        pipeline.plan(run, entity_feed="devices", feeds=["trips"])
+        assert place.sql("SELECT state FROM ops.run_end") == []
