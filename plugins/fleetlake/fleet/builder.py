@@ -162,8 +162,8 @@ class _Builder:
     def run(self, file: Any, *, full: bool, on_progress: Callable[[int, int], None] | None) -> Report:
         started = time.monotonic()
         with self._transaction() as connection:
+            # One transaction: tables made anew, empty, are never without the full build in the queue.
             full = structure.prepare(connection, self._tables, self._folder) or full
-        with self._transaction() as connection:
             connection.execute("CREATE TEMP TABLE held (vehicle_key text, day date)")
             changes, counts = self._take_up(connection, file, full=full)
             left = self._count(connection, "ops.model_unit")

@@ -27,7 +27,8 @@ def prepare(connection: Connection, tables: Mapping[str, FleetTable], folder: Pa
         folder: ``include/sql/fleet``.
 
     Returns:
-        A stored table is new and empty: all must be built.
+        All must be built: a stored table is new and empty, or the queries are others than those of the last build. Queue
+        that in the same transaction.
     """
     connection.execute("CREATE SCHEMA IF NOT EXISTS fleet")
     connection.execute("COMMENT ON SCHEMA fleet IS 'One set of tables for all vendors: vehicles, trips, days, events.'")
@@ -48,7 +49,24 @@ def prepare(connection: Connection, tables: Mapping[str, FleetTable], folder: Pa
     for table in tables.values():
         if table.grain == "view":
             _view(connection, table, folder)
-    return bool(fresh)
+    return _is_redefined(connection, tables, folder) or bool(fresh)
+
+
+def _is_redefined(connection: Connection, tables: Mapping[str, FleetTable], folder: Path) -> bool:
+    """Remember what the rows are made by; tell whether it is another than remembered. Descriptions do not count."""
+    queries = [(path.name, path.read_text()) for path in [folder / "prepare.sql", *sorted(folder.glob("0*.sql"))]]
+    shapes = [
+        (
+            table.table,
+            table.grain,
+            sorted(table.sources),
+            table.key,
+            [(column.name, column.type) for column in table.columns],
+        )
+        for _, table in sorted(tables.items())
+    ]
+    digest = hashlib.sha256(repr((queries, shapes)).encode()).hexdigest()
+    return _remember(connection, "fleet", digest)
 
 
 def _fits(table: FleetTable, existing: ExistingTable) -> bool:
@@ -98,10 +116,18 @@ def _view(connection: Connection, table: FleetTable, folder: Path) -> None:
     connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(identifier(table.table)))
     connection.execute(text.encode())
     _comment(connection, table, ExistingTable())
-    connection.execute(
-        "INSERT INTO ops.script (name, sha256) VALUES (%s, %s)"
-        " ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, applied_at = now()",
-        [script, digest],
+    _remember(connection, script, digest)
+
+
+def _remember(connection: Connection, script: str, digest: str) -> bool:
+    """Write down what was applied; tell whether it is another than before."""
+    return bool(
+        connection.execute(
+            "INSERT INTO ops.script (name, sha256) VALUES (%s, %s)"
+            " ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, applied_at = now()"
+            " WHERE script.sha256 <> excluded.sha256",
+            [script, digest],
+        ).rowcount
     )
 
 

@@ -177,6 +177,62 @@ def test_a_model_that_declares_other_columns_is_built_anew(new_house: House) -> 
     assert house.everything()["fleet.trip"] == before["fleet.trip"]
 
 
+def test_a_build_that_dies_after_making_a_table_anew_leaves_the_full_build_to_the_next(new_house: House) -> None:
+    """It dies while it waits for a lock, between making tables and filling the queue."""
+    house = new_house
+    fill(house)
+    house.build()
+    before = house.everything()
+    with house.warehouse.session() as connection:
+        connection.execute("DROP TABLE fleet.trip, fleet.stop CASCADE")
+        connection.commit()
+    failed: list[BaseException] = []
+
+    def die() -> None:
+        try:
+            fleet.build(house.settings)
+        except Exception as error:
+            failed.append(error)
+
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO ops.model_build%'"
+    with house.warehouse.session() as other:
+        other.execute("LOCK TABLE ops.model_build IN SHARE MODE")
+        thread = threading.Thread(target=die)
+        thread.start()
+        deadline = time.monotonic() + 30
+        while not (found := house.rows(waiting)):
+            assert time.monotonic() < deadline
+        other.execute("SELECT pg_terminate_backend(%s)", [found[0]["pid"]])
+        thread.join(60)
+        other.rollback()
+    assert failed
+    report = house.build()
+    assert report.is_full
+    assert house.everything() == before
+
+
+def test_another_query_builds_all_anew_and_another_comment_nothing(new_house: House) -> None:
+    house = new_house
+    queries = house.include / "sql"
+    source = queries.resolve()
+    queries.unlink()
+    shutil.copytree(source, queries)
+    fill(house)
+    assert house.build().is_full
+    assert not house.build().is_full
+    assert len(house.table("stop", "start_time")) == VEHICLES * DAYS
+    query = queries / "fleet" / "020_stop.sql"
+    query.write_text(query.read_text().replace("interval '300 seconds'", "interval '20 hours'"))
+    report = house.build()
+    assert report.is_full
+    assert house.table("stop", "start_time") == []
+    declared = house.include / "fleet" / "model" / "stop.yaml"
+    declared.write_text(declared.read_text().replace("description: UTC day.", "description: The UTC day."))
+    report = house.build()
+    assert (report.is_full, report.units) == (False, 0)
+    assert_equal_to_full(house)
+
+
 def test_a_dropped_vendor_table_does_not_stop_the_next_build(new_house: House) -> None:
     """The runbook drops a table whose contract has changed its types; the view on it goes along."""
     fill(new_house)
