@@ -264,30 +264,16 @@ def test_events_of_one_moment_in_changing_order_are_not_lost(start: Start, opene
     assert ids(read(opened(sandbox, page_size=6, max_restarts=50), window=MORNING)) == truth(sandbox, MORNING)
 
 
-def test_a_stopped_read_goes_on_inside_its_hour(start: Start, opened: Open) -> None:
+def test_a_stopped_read_begins_its_hour_anew_and_no_earlier_one(start: Start, opened: Open) -> None:
     sandbox = start()
     source = opened(sandbox, page_size=5)
     whole = read(source, window=MORNING)
     inside = next(index for index, page in enumerate(whole) if page.cursor and " " in page.cursor)
     sandbox.clear_log()
     rest = read(source, window=MORNING, cursor=whole[inside].cursor)
-    assert len(rest) == len(whole) - inside - 1 == paths(sandbox, "event-service")
-    assert ids(whole[: inside + 1]) | ids(rest) == truth(sandbox, MORNING)
+    assert [page.body for page in rest] == [page.body for page in whole[inside:]]
+    assert paths(sandbox, "event-service") == len(rest)
     assert rest[-1].is_last
-
-
-def test_an_hour_that_moved_while_nobody_read_is_begun_again(start: Start, opened: Open) -> None:
-    sandbox = start()
-    source = opened(sandbox, page_size=5)
-    whole = read(source, window=MORNING)
-    inside = next(index for index, page in enumerate(whole) if page.cursor and " " in page.cursor)
-    *place, total = whole[inside].cursor.split()
-    rest = read(source, window=MORNING, cursor=" ".join([*place, str(int(total) - 1)]))
-    assert ids(rest) >= ids(whole[inside:])
-    hour = rows([whole[inside]])[0]["date"][:13]
-    assert {row["id"] for row in rows(rest) if row["date"].startswith(hour)} == {
-        row["id"] for row in rows(whole) if row["date"].startswith(hour)
-    }
 
 
 def test_events_of_the_last_two_minutes_are_left_to_the_retry(start: Start, opened: Open) -> None:
@@ -345,7 +331,22 @@ def test_what_the_vendor_no_longer_keeps_is_not_called_complete(start: Start, op
 
 def test_a_workspace_that_hides_its_retention_is_read_all_the_same(start: Start, opened: Open) -> None:
     sandbox = start(denied="workspaceInfo")
-    assert ids(read(opened(sandbox), window=MORNING)) == truth(sandbox, MORNING)
+    pages = read(opened(sandbox), window=MORNING)
+    assert ids(pages) == truth(sandbox, MORNING)
+    assert pages[-1].is_last
+
+
+def test_an_old_window_proves_nothing_where_the_retention_is_unknown(start: Start, opened: Open) -> None:
+    sandbox = start(denied="workspaceInfo")
+    old = Window.day("2026-11-16")
+    pages: list[Page] = []
+    with pytest.raises(ScopeUnavailable, match="does not say how long it keeps events"):
+        pages.extend(opened(sandbox).pages("events", scope=FLEET, window=old, cursor=None))
+    assert ids(pages) == truth(sandbox, old), "what is still there is loaded"
+    assert not any(page.is_last for page in pages)
+    with pytest.raises(ScopeUnavailable):
+        read(opened(sandbox), window=old, cursor=pages[-1].cursor)
+    assert read(opened(sandbox, trusted_history_h=24 * 30), window=old, cursor=pages[-1].cursor)[-1].is_last
 
 
 # --- reference data (page 2.4) ------------------------------------------------------------------------------------------
@@ -369,7 +370,7 @@ def test_lists_are_paged_to_their_end(start: Start, opened: Open) -> None:
     assert len(pages) > 3
     assert len({row["id"] for row in rows(pages, "profiles")}) == 27
     rest = read(source, "profiles", None, pages[0].cursor)
-    assert [page.rows for page in rest] == [page.rows for page in pages[1:]]
+    assert [page.rows for page in rest] == [page.rows for page in pages], "a broken read begins anew"
 
 
 def test_people_are_not_even_asked_for_unless_they_are_kept(start: Start, opened: Open) -> None:

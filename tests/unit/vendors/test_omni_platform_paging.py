@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
 from fleetlake.errors import Retriable
+from fleetlake.http.answers import Answer
+from fleetlake.reading import FLEET
+from fleetlake.vendors.omni_platform import decode
+from fleetlake.vendors.omni_platform.client import OmniClient
+from fleetlake.vendors.omni_platform.config import OmniConfig
 from fleetlake.vendors.omni_platform.paging import Listed, Placed, whole_pass
+from fleetlake.vendors.omni_platform.source import OmniSource
+from fleetlake.window import Window
 
 
 class List:
@@ -25,10 +35,8 @@ class List:
 LETTERS = "abcdefghij"
 
 
-def read(
-    ask: List, page_size: int = 4, offset: int = 0, total: int | None = None, restarts: int = 2
-) -> list[Placed[tuple[str, ...]]]:
-    return whole_pass(ask, page_size=page_size, offset=offset, total=total, max_restarts=restarts, where="letters")
+def read(ask: List, page_size: int = 4, restarts: int = 2) -> list[Placed[tuple[str, ...]]]:
+    return whole_pass(ask, page_size=page_size, max_restarts=restarts, where="letters")
 
 
 def letters(placed: list[Placed[tuple[str, ...]]]) -> str:
@@ -88,19 +96,52 @@ def test_a_list_that_always_moves_is_given_up_after_the_restarts() -> None:
     assert raised.value.retry_after == 60
 
 
-def test_a_resumed_pass_asks_for_the_rest_only() -> None:
-    ask = List(lambda _: LETTERS)
-    assert ["".join(item.page) for item in read(ask, offset=8, total=10)] == ["hij"]
-
-
-def test_a_resumed_pass_over_a_moved_list_begins_again() -> None:
-    ask = List(lambda _: LETTERS)
-    assert letters(read(ask, offset=8, total=9)) == LETTERS
+def test_answers_of_a_pass_share_a_seal_that_no_pass_over_other_rows_has() -> None:
+    one, same, other = (read(List(lambda _, items=items: items)) for items in (LETTERS, LETTERS, "abcdefghik"))
+    assert {item.seal for item in one} == {item.seal for item in same}
+    assert len({item.seal for item in [*one, *other]}) == 2
 
 
 def test_rows_without_an_id_are_counted_and_passed_on() -> None:
     def ask(offset: int, limit: int) -> Listed[str]:
         return Listed("page", 3, [None, None, None][offset : offset + limit])
 
-    placed = whole_pass(ask, page_size=2, offset=0, total=None, max_restarts=0, where="rows")
+    placed = whole_pass(ask, page_size=2, max_restarts=0, where="rows")
     assert [item.offset for item in placed] == [2, 3]
+
+
+class Workspace:
+    """A client whose list holds what ``letters`` says."""
+
+    config = OmniConfig(token="unused", page_size=2)
+
+    def __init__(self, letters: str) -> None:
+        self.letters = letters
+
+    def activity_ttl(self) -> dt.timedelta:
+        return dt.timedelta(days=90)
+
+    def events(self, window: Window, *, offset: int, limit: int) -> Answer:
+        assert window == HOUR
+        return self.listed("events", offset=offset, limit=limit)
+
+    def listed(self, name: str, *, offset: int, limit: int) -> Answer:
+        items = [{"id": letter} for letter in self.letters[offset : offset + limit]]
+        body = {"data": {name: {"totalCount": len(self.letters), "collectionItems": items}}}
+        return Answer(status=200, headers={}, body=json.dumps(body).encode(), request="POST /", fetched_at=HOUR.end)
+
+
+HOUR = Window.parse("2026-11-19T06:00Z", "2026-11-19T07:00Z")
+
+
+@pytest.mark.parametrize(("feed", "window"), [("events", HOUR), ("cameras", None)])
+def test_a_list_that_moved_under_its_count_while_nobody_read_loses_nothing(feed: str, window: Window | None) -> None:
+    """Killed after the first page; then ``e`` goes and ``x`` comes before all others: ``totalCount`` says nothing."""
+    workspace = Workspace("abcde")
+    source = OmniSource(cast("OmniClient", workspace), now=lambda: HOUR.end + dt.timedelta(hours=3))
+    first = next(source.pages(feed, scope=FLEET, window=window, cursor=None))
+    workspace.letters = "xabcd"
+    rest = list(source.pages(feed, scope=FLEET, window=window, cursor=first.cursor))
+    assert {one for page in rest for one in decode.rows(feed, page.body).ids()} == set("xabcd")
+    assert rest[-1].is_last
+    assert first.cursor not in {page.cursor for page in rest}, "pages of two passes are never taken for one"

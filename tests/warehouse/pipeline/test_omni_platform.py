@@ -66,10 +66,6 @@ class Depot:
     def rows(self):
         return self.place.sql(f"SELECT event_id FROM {EVENT} WHERE deleted_at IS NULL")
 
-    def states(self):
-        query = f"SELECT lower(during), upper(during), state FROM ops.coverage WHERE dataset = '{EVENT}' ORDER BY 1"
-        return self.place.sql(query)
-
 
 @pytest.fixture
 def assumptions():
@@ -156,7 +152,7 @@ def test_an_hour_that_never_stands_still_is_not_proven(depot):
         depot.certify(depot.run("2026-11-20"))
 
 
-def test_a_broken_read_goes_on_at_the_last_page(depot):
+def test_a_broken_read_goes_on_in_the_hour_it_broke_in(depot):
     run = depot.run("2026-11-20")
     depot.config["max_attempts"] = 1
     with depot.place.sandbox.faults("drop:path=/event-service/*,skip=12"), pytest.raises(FleetlakeError):
@@ -167,7 +163,7 @@ def test_a_broken_read_goes_on_at_the_last_page(depot):
     depot.place.assert_true(EVENT, Window.day("2026-11-20"))
     paths = [entry["path"] for entry in depot.place.sandbox.log("omni_platform")]
     pages = depot.place.sql("SELECT pages FROM ops.read WHERE feed = 'events'")[0][0]
-    assert paths.count("/event-service/graphql") <= 1 + pages - 10, "pages that are home are not asked for again"
+    assert paths.count("/event-service/graphql") <= 1 + pages - 8, "hours that are home are not asked for again"
 
 
 def test_the_last_two_minutes_wait_and_delete_nothing(depot):
@@ -210,6 +206,27 @@ def test_a_day_the_vendor_no_longer_keeps_is_not_deleted(depot):
     assert depot.place.all_rows(EVENT) == before
     attempts = depot.place.sql("SELECT DISTINCT state FROM ops.coverage")
     assert attempts == [("complete",)], "the proof stays"
+
+
+@pytest.mark.parametrize("assumptions", [{"denied": "workspaceInfo", "activity_ttl": 3 * 86_400}])
+def test_an_old_day_is_not_deleted_where_the_retention_is_unknown(depot):
+    depot.at("2026-11-21T00:10Z")
+    depot.load(depot.run("2026-11-20"))
+    assert depot.certify(depot.run("2026-11-20")) == {EVENT: {"complete": 1, "of": 1}}
+    before = depot.place.all_rows(EVENT)
+    assert before[0]
+    depot.at("2026-11-30T00:10Z")  # the vendor has dropped the day, and does not say so
+    depot.load(depot.run("2026-11-20", run_id="again", force=True))
+    assert depot.place.all_rows(EVENT) == before
+
+
+@pytest.mark.parametrize("assumptions", [{"denied": "workspaceInfo"}])
+def test_an_old_day_is_loaded_but_not_called_complete_where_the_retention_is_unknown(depot):
+    run = depot.run("2026-11-10")
+    depot.load(run)
+    assert depot.place.assert_true(EVENT, Window.day("2026-11-10")) > 100
+    with pytest.raises(IncompleteAnswer):
+        depot.certify(run)
 
 
 def test_tables_hold_no_personal_data_unless_it_is_kept(depot):

@@ -32,6 +32,9 @@ class OmniConfig:
             once a minute.
         max_restarts: how often a window is begun again because its events moved while they were listed.
         activity_ttl_unit_s: seconds in one unit of the workspace's ``activity_ttl``; the unit is not documented.
+        trusted_history_h: events so young are taken to be all there when the workspace does not say how long it keeps
+            them (``activity_ttl`` denied or not set); an answer about older ones is loaded, but neither deletes rows nor
+            counts as complete. The default is what the nightly re-scan reads, 48 h, and a day for a run that is late.
         personal_data: ``mask`` or ``keep`` age, gender, name, description, birthday, avatar and sample ids.
         rate_per_s, burst: requests per second and at once; no limit is documented.
         min_tls: lowest TLS version.
@@ -50,6 +53,7 @@ class OmniConfig:
     settle_s: int = 120
     max_restarts: int = 5
     activity_ttl_unit_s: float = 1.0
+    trusted_history_h: float = 72.0
     personal_data: str = "mask"
     rate_per_s: float = 5.0
     burst: float = 1.0
@@ -65,7 +69,8 @@ class OmniConfig:
             raise ConfigError(
                 f"window_minutes is {self.window_minutes}", where="window_minutes", remedy="1 to 60: longer lists move"
             )
-        for name, least in (("page_size", 1), ("settle_s", 0), ("max_restarts", 0), ("activity_ttl_unit_s", 0)):
+        least_of = {"page_size": 1, "settle_s": 0, "max_restarts": 0, "activity_ttl_unit_s": 0, "trusted_history_h": 0}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}", where=name, remedy=f"at least {least}")
         for name in ("event_path", "platform_path"):
@@ -90,6 +95,11 @@ class OmniConfig:
     def longest_window(self) -> dt.timedelta:
         """``window_minutes`` as a duration."""
         return dt.timedelta(minutes=self.window_minutes)
+
+    @property
+    def trusted_history(self) -> dt.timedelta:
+        """``trusted_history_h`` as a duration."""
+        return dt.timedelta(hours=self.trusted_history_h)
 
     @property
     def settling(self) -> dt.timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,27 +32,33 @@ class Listed(Generic[T]):
 
 @dataclass(frozen=True)
 class Placed(Generic[T]):
-    """An answer of a whole pass, its rows (those it shares with the answer before included), and the offset after it."""
+    """An answer of a whole pass.
+
+    Attributes:
+        page: what is passed on.
+        rows: its rows, those it shares with the answer before included.
+        offset: rows of the list up to its end.
+        total: rows of the list.
+        seal: the same for all answers of a pass, another one for a pass over other rows.
+    """
 
     page: T
     rows: int
     offset: int
     total: int
+    seal: str
 
 
-def whole_pass(
-    ask: Callable[[int, int], Listed[T]], *, page_size: int, offset: int, total: int | None, max_restarts: int, where: str
-) -> list[Placed[T]]:
-    """List everything from ``offset`` on, and begin again at 0 when the list moved.
+def whole_pass(ask: Callable[[int, int], Listed[T]], *, page_size: int, max_restarts: int, where: str) -> list[Placed[T]]:
+    """List everything, and begin again when the list moved.
 
     The rows of an abandoned pass are nowhere: they are let go of before anybody has seen them. That is why a pass is kept
-    in memory until it is whole. Its answers are few: a list is an hour of events, or one of the small ones.
+    in memory until it is whole. Its answers are few: a list is an hour of events, or one of the small ones. And that is
+    why an interrupted pass is not gone on with: nobody watched the list meanwhile.
 
     Args:
         ask: gives the answer for an offset and a limit.
         page_size: rows per answer.
-        offset: where to go on; not 0 after an interruption.
-        total: ``totalCount`` seen before the interruption.
         max_restarts: how often to begin again.
         where: name of the list for messages.
 
@@ -60,10 +67,9 @@ def whole_pass(
     """
     problem = ""
     for attempt in range(max_restarts + 1):
-        placed, problem = _one_pass(ask, page_size, offset, total)
+        listed, problem = _one_pass(ask, page_size)
         if not problem:
-            return placed
-        offset, total = 0, None
+            return _placed(listed)
         if attempt < max_restarts:
             log.info("%s: %s; listing it again", where, problem)
     raise Retriable(
@@ -74,34 +80,43 @@ def whole_pass(
     )
 
 
-def _one_pass(
-    ask: Callable[[int, int], Listed[T]], page_size: int, offset: int, total: int | None
-) -> tuple[list[Placed[T]], str]:
+def _one_pass(ask: Callable[[int, int], Listed[T]], page_size: int) -> tuple[list[Listed[T]], str]:
     """The answers of a pass, or why it does not count.
 
     ``totalCount`` alone does not tell a list in which one row went and another came. So each answer begins with the last
     row of the one before: where that is another row by now, the list has shifted.
     """
-    placed: list[Placed[T]] = []
+    answers: list[Listed[T]] = []
     seen: set[str] = set()
-    last: str | None = None
+    offset = 0
     while True:
-        overlap = 1 if offset else 0
+        overlap = 1 if answers else 0
         listed = ask(offset - overlap, page_size + overlap)
-        total = listed.total if total is None else total
-        if listed.total != total:
-            return [], f"totalCount went from {total} to {listed.total}"
-        if last is not None and (not listed.ids or listed.ids[0] != last):
-            return [], f"row {offset} is another one than before"
+        if answers:
+            total, last = answers[-1].total, answers[-1].ids[-1]
+            if listed.total != total:
+                return [], f"totalCount went from {total} to {listed.total}"
+            if last is not None and (not listed.ids or listed.ids[0] != last):
+                return [], f"row {offset} is another one than before"
         fresh = listed.ids[overlap:]
         known = [one for one in fresh if one is not None]
         if len(set(known)) < len(known) or not seen.isdisjoint(known):
             return [], "a row came twice"
         seen.update(known)
         offset += len(fresh)
-        placed.append(Placed(listed.page, len(listed.ids), offset, total))
-        if offset == total:
-            return placed, ""
-        if offset > total or not fresh:  # a page may be shorter than asked for, but not empty before the end
-            return [], f"{offset} rows came, totalCount is {total}"
-        last = fresh[-1]
+        answers.append(listed)
+        if offset == listed.total:
+            return answers, ""
+        if offset > listed.total or not fresh:  # a page may be shorter than asked for, but not empty before the end
+            return [], f"{offset} rows came, totalCount is {listed.total}"
+
+
+def _placed(answers: Sequence[Listed[T]]) -> list[Placed[T]]:
+    ids = "\n".join(str(one) for listed in answers for one in listed.ids)
+    seal = hashlib.sha256(ids.encode()).hexdigest()[:16]
+    placed: list[Placed[T]] = []
+    offset = 0
+    for listed in answers:
+        offset += len(listed.ids) - (1 if placed else 0)
+        placed.append(Placed(listed.page, len(listed.ids), offset, listed.total, seal))
+    return placed

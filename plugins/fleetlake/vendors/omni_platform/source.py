@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 from fleetlake.errors import ConfigError, IncompleteAnswer, Retriable, ScopeUnavailable
 from fleetlake.http.answers import Answer
@@ -34,31 +33,6 @@ FEEDS: Mapping[str, Feed] = {
 }
 
 
-class _Place(NamedTuple):
-    """Where a read of events goes on: inside a piece of its window, or at the start of the next (``total`` is ``None``)."""
-
-    start: dt.datetime
-    end: dt.datetime | None = None
-    offset: int = 0
-    total: int | None = None
-
-    @classmethod
-    def of(cls, cursor: str) -> _Place:
-        try:
-            start, *rest = cursor.split()
-            if not rest:
-                return cls(dt.datetime.fromisoformat(start))
-            end, offset, total = rest
-            return cls(dt.datetime.fromisoformat(start), dt.datetime.fromisoformat(end), int(offset), int(total))
-        except ValueError:
-            raise ConfigError(f"{cursor!r} is no cursor of events", where="events") from None
-
-    def __str__(self) -> str:
-        if self.end is None:
-            return self.start.isoformat()
-        return f"{self.start.isoformat()} {self.end.isoformat()} {self.offset} {self.total}"
-
-
 class OmniSource:
     """One workspace's data, page by page (``fleetlake.reading.Source``).
 
@@ -86,16 +60,19 @@ class OmniSource:
     ) -> Iterator[Page]:
         """See ``fleetlake.reading.Source.pages``.
 
-        Events come in pieces of at most an hour, each listed in a pass during which ``totalCount`` stood still; a cursor
-        names piece, offset and ``totalCount``. The proof that nothing is missing is a whole pass over every piece.
+        Events come in pieces of at most an hour, each listed in a pass during which nothing moved. The proof that nothing
+        is missing is a whole pass over every piece. So a broken read begins its piece anew: pages of it that are already
+        kept do no harm, but what happened to the list since then nobody knows. A cursor begins with the start of the
+        piece; what follows only keeps the passes of two processes apart. A list that is no history begins anew as a whole.
 
         Raises:
             Retriable: the end of the window is too young to be read for good, or a piece does not stand still.
             IncompleteAnswer: the window reaches into the future.
-            ScopeUnavailable: the vendor does not keep a part of the window any more.
+            ScopeUnavailable: the vendor does not keep a part of the window any more, or does not say whether it does.
+                What it still has is paged first, without a last page: those rows are loaded, nothing is deleted.
         """
         if feed in LISTS:
-            yield from self._list(feed, cursor)
+            yield from self._list(feed)
             return
         if feed != "events":
             raise ConfigError(
@@ -113,56 +90,44 @@ class OmniSource:
         """Give back sockets."""
         self.client.close()
 
-    def _list(self, feed: str, cursor: str | None) -> Iterator[Page]:
-        config = self.client.config
-        offset, total = map(int, cursor.split()) if cursor else (0, None)
-
+    def _list(self, feed: str) -> Iterator[Page]:
         def ask(at: int, limit: int) -> Listed[Answer]:
             return _listed(feed, self.client.listed(feed, offset=at, limit=limit))
 
-        passed = whole_pass(
-            ask, page_size=config.page_size, offset=offset, total=total, max_restarts=config.max_restarts, where=feed
-        )
-        for placed in passed:
-            yield _page(placed, feed, cursor=f"{placed.offset} {placed.total}", is_last=placed.offset == placed.total)
+        for placed in self._passed(ask, feed):
+            yield _page(placed, feed, cursor=_inside("list", placed), is_last=placed.offset == placed.total)
 
     def _events(self, window: Window, cursor: str | None) -> Iterator[Page]:
         kept_since = self._kept_since()
         first = window.start if kept_since is None else max(window.start, kept_since)
-        place = _Place.of(cursor) if cursor else _Place(first)
-        while place.start < window.end:
+        doubt = self._doubt(window, first)
+        start = _start(cursor) if cursor else first
+        if start >= window.end and doubt is None:
+            start = first  # read to its end when that proved nothing yet
+        while start < window.end:
             settled = (self._now() - self.client.config.settling).replace(microsecond=0)
-            end = place.end or min(place.start + self.client.config.longest_window, window.end, settled)
-            if end <= place.start:
-                raise self._too_young(window, place.start)
-            piece = Window(place.start, end)
-            for placed in self._piece(piece, place):
+            end = min(start + self.client.config.longest_window, window.end, settled)
+            if end <= start:
+                raise self._too_young(window, start)
+            piece = Window(start, end)
+            for placed in self._piece(piece):
                 is_end = placed.offset == placed.total
-                after = _Place(end) if is_end else _Place(place.start, end, placed.offset, placed.total)
-                is_last = is_end and end == window.end and first == window.start
-                yield _page(placed, f"events {piece}", cursor=str(after), is_last=is_last)
-            place = _Place(end)
-        if first > window.start:
-            raise ScopeUnavailable(
-                f"the vendor keeps events for {self._ttl}: what happened before {first.isoformat()} is gone there",
-                where=f"events {window}",
-                remedy="rows loaded earlier stay; if the time is wrong, set activity_ttl_unit_s in the connection",
-            )
+                after = end.isoformat() if is_end else _inside(start.isoformat(), placed)
+                is_last = is_end and end == window.end and doubt is None
+                yield _page(placed, f"events {piece}", cursor=after, is_last=is_last)
+            start = end
+        if doubt is not None:
+            raise doubt
 
-    def _piece(self, piece: Window, place: _Place) -> list[Placed[Answer]]:
-        config = self.client.config
-
+    def _piece(self, piece: Window) -> list[Placed[Answer]]:
         def ask(at: int, limit: int) -> Listed[Answer]:
             return _listed("events", self.client.events(piece, offset=at, limit=limit))
 
-        return whole_pass(
-            ask,
-            page_size=config.page_size,
-            offset=place.offset,
-            total=place.total,
-            max_restarts=config.max_restarts,
-            where=f"events {piece}",
-        )
+        return self._passed(ask, f"events {piece}")
+
+    def _passed(self, ask: Callable[[int, int], Listed[Answer]], where: str) -> list[Placed[Answer]]:
+        config = self.client.config
+        return whole_pass(ask, page_size=config.page_size, max_restarts=config.max_restarts, where=where)
 
     def _kept_since(self) -> dt.datetime | None:
         """From when on the vendor still has everything, as a whole second; ``None`` = no limit is known."""
@@ -175,6 +140,22 @@ class OmniSource:
             return (self._now() - self._ttl).replace(microsecond=0) + _SECOND
         except OverflowError:
             return None
+
+    def _doubt(self, window: Window, first: dt.datetime) -> ScopeUnavailable | None:
+        """Why even a whole list would not show all that happened in a window: the vendor may have dropped a part."""
+        if first > window.start:
+            return ScopeUnavailable(
+                f"the vendor keeps events for {self._ttl}: what happened before {first.isoformat()} is gone there",
+                where=f"events {window}",
+                remedy="rows loaded earlier stay; if the time is wrong, set activity_ttl_unit_s in the connection",
+            )
+        if self._ttl is None and self._now() - window.start > self.client.config.trusted_history:
+            return ScopeUnavailable(
+                "the workspace does not say how long it keeps events: what it still shows is loaded, but proves nothing",
+                where=f"events {window}",
+                remedy="let the token's user read workspaceInfo; or set trusted_history_h to what the vendor surely keeps",
+            )
+        return None
 
     def _too_young(self, window: Window, done: dt.datetime) -> Retriable | IncompleteAnswer:
         wait = window.end + self.client.config.settling - self._now()
@@ -191,6 +172,18 @@ class OmniSource:
             where=where,
             remedy="what there is so far is loaded; the run of the next day completes it",
         )
+
+
+def _start(cursor: str) -> dt.datetime:
+    """Start of the piece that a cursor is in."""
+    try:
+        return dt.datetime.fromisoformat(cursor.partition(" ")[0])
+    except ValueError:
+        raise ConfigError(f"{cursor!r} is no cursor of events", where="events") from None
+
+
+def _inside(what: str, placed: Placed[Answer]) -> str:
+    return f"{what} {placed.offset} {placed.seal}"
 
 
 def _listed(feed: str, answer: Answer) -> Listed[Answer]:
