@@ -143,8 +143,10 @@ def truth(
 def _fleet_rows(
     context: Context, table: str, window: Window | None, accounts: list[str] | None, mapping: Path | None
 ) -> Iterator[Mapping[str, Any]]:
-    from fleetlake.sandbox.fleet import FleetTruth, all_accounts
+    from fleetlake.sandbox.fleet import TABLES, FleetTruth, all_accounts
 
+    if table not in TABLES:
+        raise ConfigError(f"no fleet table {table!r}", remedy=f"one of: {', '.join(TABLES)}")
     if window is None:
         raise ConfigError("truth of the fleet needs --from and --to", remedy="give the days that are loaded")
     pairs = [tuple(text.split(":", 1)) for text in accounts or ()]
