@@ -56,8 +56,9 @@ class Truth:
             ]
         data = data_of(event, spelled(event.date, blank=True))
         if not self._keeps:
+            _drop(data, "$image", "$original_image")
             for item in data.get("identification_data", ()):
-                item.update(age=None, gender=None, main_sample_id=None)
+                _drop(item, "age", "gender", "main_sample_id")
         return {
             "event_id": event.id,
             "event_type": event.type.lower(),
@@ -68,8 +69,8 @@ class Truth:
             "camera_id": event.camera.id,
             "workspace_id": self._customer.workspace,
             "activity_id": event.activity if self._assumptions.activity_id_output else None,
-            "image_id": event.image,
-            "original_image_id": event.original_image,
+            "image_id": event.image if self._keeps else None,
+            "original_image_id": event.original_image if self._keeps else None,
             "candidates": candidates,
             "candidates_count": None if candidates is None else len(candidates),
             "data": data,
@@ -138,6 +139,11 @@ class Truth:
                 "created_time": profile.created,
                 "modified_time": profile.created,
             }
+
+
+def _drop(values: Row, *names: str) -> None:
+    for name in names:
+        values.pop(name, None)
 
 
 def _ms(moment: dt.datetime | None) -> int | None:

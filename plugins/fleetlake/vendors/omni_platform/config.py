@@ -35,7 +35,8 @@ class OmniConfig:
         trusted_history_h: events so young are taken to be all there when the workspace does not say how long it keeps
             them (``activity_ttl`` denied or not set); an answer about older ones is loaded, but neither deletes rows nor
             counts as complete. The default is what the nightly re-scan reads, 48 h, and a day for a run that is late.
-        personal_data: ``mask`` or ``keep`` age, gender, name, description, birthday, avatar and sample ids.
+        personal_data: ``mask`` or ``keep`` what tells of people: a profile's description, and in an event's ``data``
+            everything but ids, kind, time, confidence and place in the picture (``decode._NAMELESS``); ids of images too.
         rate_per_s, burst: requests per second and at once; no limit is documented.
         min_tls: lowest TLS version.
         ca: PEM file of the authority behind the server's certificate; empty = the public ones.
