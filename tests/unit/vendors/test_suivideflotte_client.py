@@ -489,6 +489,29 @@ def test_a_missing_right_is_no_reason_to_log_in_again(source: Open, server: Serv
     assert len(server.asked) == 2
 
 
+def test_tokens_of_a_login_that_the_vendor_echoes_are_masked(source: Open, server: Server) -> None:
+    server.will(granted("canary-access-1", "canary/refresh+1"), refusal(403, "canary-access-1 of canary/refresh+1 lacks it"))
+    with pytest.raises(AccessDenied, match="lacks it") as caught:
+        read(source(**GRANT))
+    assert "canary" not in str(caught.value) + repr(caught.value.__dict__)
+    # A shared token, and its refresh, which fails with an echo.
+    tokens = LocalTokens()
+    tokens.renew(None, lambda _: Token("canary-access-2", "canary/refresh+2", dt.datetime.now(dt.UTC)))
+    server.will(refusal(404, "no such canary/refresh+2 nor canary-access-2"))
+    with pytest.raises(ConfigError, match="no such") as failed:
+        read(source(tokens=tokens, **GRANT))
+    assert "canary" not in str(failed.value) + repr(failed.value.__dict__)
+
+
+@pytest.mark.parametrize("key", [{}, GRANT])
+def test_a_header_that_the_vendor_echoes_is_masked(key: dict[str, str], source: Open, server: Server) -> None:
+    echo = refusal(403, 'got {"Authorization": "Bearer canary-token"}, Authorization: Bearer canary-token')
+    server.will(*([granted("canary-token")] if key else []), echo)
+    with pytest.raises(AccessDenied) as caught:
+        read(source(**key))
+    assert "canary" not in str(caught.value) + repr(caught.value.__dict__)
+
+
 def test_a_vehicle_that_is_gone_is_skipped(source: Open, server: Server) -> None:
     server.will(refusal(404, "No query results"), refusal(404, "No query results"))
     with pytest.raises(ScopeUnavailable, match="no vehicle 17"):

@@ -260,6 +260,8 @@ def test_what_cannot_be_read_is_set_aside_alone() -> None:
         (b'{"data":[{"id":1}', "truncated"),
         (b'{"data":{"id":1}}', "array"),
         (b"null", "null"),
+        (b'{"data":null}', "null"),
+        (b'{"current_page":1,"last_page":1}', "data"),
     ],
 )
 def test_anything_but_a_whole_list_is_malformed(body: bytes, said: str) -> None:

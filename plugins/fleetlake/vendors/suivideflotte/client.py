@@ -140,6 +140,7 @@ class SuiviDeFlotteClient:
             if token is None or refused is not None or not token.is_fresh():
                 token = self._tokens.renew(refused or token, self._make_token)
             self._token = token
+            self._session.redactor = self.config.redactor(token.access, token.refresh)
         assert self._token is not None  # noqa: S101 - the config has a token, or the store has given one
         self._session.set_header("Authorization", f"Bearer {self._token.access}")
 
@@ -148,6 +149,7 @@ class SuiviDeFlotteClient:
         config = self.config
         key = {"client_id": config.client_id, "client_secret": config.client_secret}
         if known is not None and known.refresh:
+            self._session.redactor = config.redactor(known.access, known.refresh)
             try:
                 return self._grant("/oauth2/refresh", {**key, "refresh_token": known.refresh}, judge_refresh)
             except SessionExpired:

@@ -91,9 +91,9 @@ class SuiviDeFlotteConfig:
         """Name of the token that an application key's login gives."""
         return f"{self.account_key}:{self.client_id}"
 
-    def redactor(self) -> Redactor:
-        """Masks this account's secrets."""
-        return Redactor([self.token, self.client_secret, self.password])
+    def redactor(self, *tokens: str | None) -> Redactor:
+        """Masks this account's secrets, and the tokens given."""
+        return Redactor([self.token, self.client_secret, self.password, *tokens])
 
     def session_options(self) -> SessionOptions:
         """How the session talks. A pause may be as long as the vendor's minute, so it is waited for here."""
