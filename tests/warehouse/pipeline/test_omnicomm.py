@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import collections
+import datetime as dt
+import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fleetlake.contracts import load_contracts
 from fleetlake.errors import ConfigError, IncompleteAnswer
 from fleetlake.http.rate_gate import LocalGate
-from fleetlake.http.tokens import PostgresTokens
+from fleetlake.http.tokens import PostgresTokens, Token
 from fleetlake.pipeline import Pipeline
 from fleetlake.reading import FLEET
 from fleetlake.sandbox.settings import SandboxSettings
@@ -20,6 +26,7 @@ from fleetlake.window import Window
 
 from tests.warehouse.pipeline.conftest import AS_OF, INCLUDE, TRUCK_FEEDS, Place
 
+WORKER = Path(__file__).parents[1] / "omnicomm_worker.py"
 TWO_DAYS = Window.parse("2026-11-20", "2026-11-22")
 REPORTS = ("consolidated_report", "statistics", "track_point", "event", "fuel_level", "geofence_visit")
 NOW = ("vehicle", "vehicle_group", "vehicle_profile", "vehicle_state", "geofence")
@@ -89,6 +96,34 @@ def test_processes_share_one_token_through_the_warehouse(place):
         assert "5 vehicles" in client.check()
         client.close()
     assert paths(place).count("/auth/login") == 1
+
+
+def test_eight_processes_at_the_end_of_a_token_refresh_it_once_for_all(place):
+    config = place.omnicomm_source().client.config
+    tokens = PostgresTokens(place.settings.require_warehouse(), config.account_key, config.password)
+    client = OmnicommClient(config, gate=LocalGate(1e6, burst=1e6), tokens=tokens)
+    client.tree()
+    client.close()
+    known = tokens.current()
+    tokens.renew(known, lambda _: Token(known.access, known.refresh, dt.datetime.now(dt.UTC)))
+    before = tokens.current()
+    place.sandbox.clear_log()
+    fields = {"base_url": config.base_url, "login": config.login, "password": config.password}
+    asked = json.dumps({"warehouse": place.settings.require_warehouse(), "fields": fields})
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen([sys.executable, str(WORKER)], stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(8)
+    ]
+    for process in processes:
+        process.stdin.write(asked)
+        process.stdin.close()
+    told = [(process.stdout.read().strip(), process.stderr.read(), process.wait(60)) for process in processes]
+    for process in processes:
+        process.stdout.close()
+        process.stderr.close()
+    assert told == [("5", "", 0)] * 8
+    assert collections.Counter(paths(place)) == {"/auth/refresh": 1, config.tree_path: 8}
+    assert tokens.current().access != before.access
 
 
 def test_a_token_that_ends_in_mid_run_loses_nothing(place):
