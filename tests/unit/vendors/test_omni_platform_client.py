@@ -17,9 +17,11 @@ from fleetlake.errors import (
     VendorUnavailable,
 )
 from fleetlake.http.answers import Answer
-from fleetlake.vendors.omni_platform.client import EventsShape, _shape_of
+from fleetlake.vendors.omni_platform.client import EventsShape, OmniClient, _shape_of
 from fleetlake.vendors.omni_platform.config import OmniConfig
 from fleetlake.vendors.omni_platform.verdicts import SchemaRefused, judge_graphql
+
+from tests.unit.http.conftest import listening, reply
 
 TOKEN = "00000000-0000-4000-8000-0000000000aa"
 
@@ -133,3 +135,22 @@ def test_the_token_is_shown_nowhere() -> None:
     config = OmniConfig(token=TOKEN)
     assert TOKEN not in repr(config) + config.account_key
     assert config.redactor()(f"GET /?x={TOKEN}") == "GET /?x=***"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, json.dumps({"errors": [{"message": f"no data for Token: {TOKEN}, Authorization: {TOKEN}"}]})),
+        (200, f"got {TOKEN}"),
+        (403, f"got {TOKEN}"),
+        (500, f"got {TOKEN}"),
+    ],
+)
+def test_a_token_that_the_vendor_echoes_is_masked(status: int, body: str) -> None:
+    with listening() as server:
+        server.will(*[reply(status, body.encode())] * 3)
+        client = OmniClient(OmniConfig(token=TOKEN, base_url=server.url, max_attempts=1))
+        with pytest.raises(FleetlakeError) as raised:
+            client.listed("cameras", offset=0, limit=1)
+        client.close()
+    assert TOKEN not in str(raised.value) + repr(raised.value.__dict__)

@@ -302,6 +302,15 @@ def test_tokens_that_the_vendor_echoes_are_masked(vendor: Vendor, client: Omnico
     assert PASSWORD not in repr(client.config)
 
 
+@pytest.mark.parametrize("status", [200, 403, 404, 500])
+def test_a_header_or_text_that_the_vendor_echoes_is_masked(status: int, vendor: Vendor, client: OmnicommClient) -> None:
+    vendor.answer = lambda asked: (status, f"odd {asked.token}, Authorization: JWT {asked.token}".encode())
+    with pytest.raises(FleetlakeError) as caught:
+        list(OmnicommSource(client).pages("track", scope="1", window=DAY, cursor=None))
+    assert vendor.asked[-1].token
+    assert vendor.asked[-1].token not in str(caught.value) + repr(caught.value.__dict__)
+
+
 # --- what answers mean --------------------------------------------------------------------------------------------------
 
 

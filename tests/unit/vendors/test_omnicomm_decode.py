@@ -174,7 +174,7 @@ def test_decilitres_centilitres_and_litres_side_by_side_become_litres(rows: Any)
 def test_rows_of_the_consolidated_report_are_found_under_any_name(rows: Any, name: str) -> None:
     row = {"vehicleId": 1, "date": 1780099200}
     assert len(rows("consolidated", {"code": 0, name: [{"consolidatedReport": row}, row]})) == 2
-    assert rows("consolidated", {"code": 0, name: None}) == []
+    assert rows("consolidated", {"code": 0, name: []}) == []
     assert len(rows("consolidated", [row])) == 1
 
 
@@ -331,6 +331,36 @@ def test_an_answer_without_its_list_is_malformed_not_empty() -> None:
     for feed in ("track", "events", "fuel_level", "geofences", "statistics", "consolidated", "journal"):
         with pytest.raises(MalformedAnswer):
             split(feed, FEEDS[feed].datasets[0], b"{}", ASKED)
+
+
+@pytest.mark.parametrize(
+    ("feed", "body"),
+    [
+        ("consolidated", b'{"code":0,"items":null}'),
+        ("consolidated", b'{"code":0,"data":null,"items":null}'),
+        ("consolidated", b'{"code":0,"data":{"items":null}}'),
+        ("geofence_visits", b'{"items":null}'),
+        ("geofence_visits", b"null"),
+        ("statistics", b'{"code":0,"data":null}'),
+        ("statistics", b'{"code":0,"data":{}}'),
+        ("statistics", b'{"code":0,"data":{"vehicleDataList":null}}'),
+        ("track", b'{"track":null}'),
+        ("events", b'{"status":{"code":0},"events":null}'),
+        ("fuel_level", b'{"tankData":null}'),
+        ("fuel_level", b'{"tankData":[{"data":null}]}'),
+        ("fuel_level", b'{"tankData":[{}]}'),
+        ("fuel_level", b'{"tankData":[null]}'),
+        ("geofences", b'{"total":0,"rows":null}'),
+        ("journal", b'{"columns":null}'),
+        ("journal_additional", b"{}"),
+        ("journal_additional", b'{"exCanData":null,"modbusData":[]}'),
+        ("vehicle_tree", b"null"),
+        ("users", b'{"users":null}'),
+    ],
+)
+def test_null_where_a_list_is_promised_is_no_proof_of_nothing(feed: str, body: bytes) -> None:
+    with pytest.raises(MalformedAnswer):
+        split(feed, FEEDS[feed].datasets[0], body, ASKED)
 
 
 def test_a_feed_fills_only_its_own_tables() -> None:

@@ -503,6 +503,12 @@ def test_tokens_of_a_login_that_the_vendor_echoes_are_masked(source: Open, serve
     assert "canary" not in str(failed.value) + repr(failed.value.__dict__)
 
 
+def test_an_error_inside_a_200_is_masked_too(source: Open, server: Server) -> None:
+    server.will(granted("canary-access"), reply(200, b'{"code":500,"message":"odd canary-access"}'))
+    with pytest.raises(MalformedAnswer, match=r"an error of the vendor: odd \*\*\*"):
+        read(source(**GRANT))
+
+
 @pytest.mark.parametrize("key", [{}, GRANT])
 def test_a_header_that_the_vendor_echoes_is_masked(key: dict[str, str], source: Open, server: Server) -> None:
     echo = refusal(403, 'got {"Authorization": "Bearer canary-token"}, Authorization: Bearer canary-token')

@@ -53,7 +53,7 @@ def split(feed: str, dataset: str, body: bytes, asked: Asked | None = None) -> l
     if start == b"<":
         problem = "it is a web page, probably a proxy's"
     elif start and start not in b'[{"':
-        problem = f"it is a text: {body[:120].decode(errors='replace')!r}"
+        problem = "it is a text"
     raise MalformedAnswer(
         f"{feed}: the answer is not whole, or of another shape: {problem}", remedy="it is asked for again by the next run"
     )
@@ -156,8 +156,10 @@ def _journal_parameters(body: bytes, asked: Asked | None) -> Iterator[Raw]:
     vehicle, found = _vehicle(asked), _FIELDS.decode(body)
     # The third list has two names, depending on who tells of it.
     sources = [("exCanData", "exCanData"), ("modbusData", "modbusData"), ("userParams", "userParams")]
+    if not any(name in found for name, _ in [*sources, ("userParametersData", "")]):
+        raise msgspec.ValidationError("none of the lists of parameters is there")
     for name, source in [*sources, ("userParametersData", "userParams")]:
-        if not _is_absent(found.get(name)):
+        if name in found:
             for row in _ROWS.decode(found[name]):
                 yield with_fields(row, {**vehicle, "_source": source})
 
@@ -200,7 +202,10 @@ def _identity(row: Raw) -> Any:
 
 
 def _list(body: bytes | Raw, *names: str) -> Sequence[Raw]:
-    """The array of an answer: bare, or under the first of these names that is there; absent or null is no rows."""
+    """The array of an answer: bare, or under the first of these names that is there.
+
+    Null is no list: taken for an empty one it would prove that there is nothing, and delete what is known.
+    """
     start = bytes(body).lstrip()[:1]
     if start == b"[":
         return _ROWS.decode(body)
@@ -210,15 +215,15 @@ def _list(body: bytes | Raw, *names: str) -> Sequence[Raw]:
         raise msgspec.ValidationError(f"none of {', '.join(names)} is there")
     value = fields[present[0]]
     if _is_absent(value):
-        return []
+        raise msgspec.ValidationError(f"{present[0]} is null, not a list")
     return _ROWS.decode(value) if bytes(value).lstrip()[:1] == b"[" else _list(value, *names)
 
 
 def _field(body: bytes, name: str) -> bytes:
     value = _FIELDS.decode(body).get(name)
-    if value is None:
-        raise msgspec.ValidationError(f"{name} is not there")
-    return b"[]" if _is_absent(value) else bytes(value)
+    if value is None or _is_absent(value):
+        raise msgspec.ValidationError(f"{name} is not there, or null")
+    return bytes(value)
 
 
 def _is_absent(value: Raw | None) -> bool:

@@ -132,6 +132,11 @@ class Verdicts:
                     remedy="ask the vendor for access to it",
                 )
             return judge(answer)
+        if answer.body.lstrip()[:1] not in (b"{", b"[", b""):
+            # Its words are told here, where the session masks what the vendor echoes.
+            return MalformedAnswer(
+                f"the answer is a text: {words}", where=answer.request, remedy="it is asked for again by the next run"
+            )
         return self._code(status_of(answer.body), answer, refused)
 
     def _code(self, status: Status, answer: Answer, refused: Callable[..., FleetlakeError]) -> FleetlakeError | None:

@@ -271,6 +271,13 @@ def judge_call(answer: Answer) -> FleetlakeError | None:
         )
         error.texts = decode.refusals(answer.body)
         return error
+    if status == 200 and (told := decode.error_words(answer.body)):
+        # Here, where the session masks what the vendor echoes.
+        return MalformedAnswer(
+            f"the answer is an error of the vendor: {told}",
+            where=answer.request,
+            remedy="it is asked for again by the next run",
+        )
     if status >= 500:
         return VendorUnavailable(f"the vendor failed{said}", where=answer.request, remedy="it is tried again")
     return judge(answer)
