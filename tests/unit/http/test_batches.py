@@ -52,6 +52,23 @@ def test_several_refused_vehicles_are_each_found():
     assert named(pages) == SCOPES
 
 
+def test_a_batch_refused_as_a_whole_costs_little_more_than_a_request_per_vehicle():
+    fifty = SCOPES[:50]
+    vendor = Vendor(*fifty)
+    pages = list(bisect(fifty, None, vendor))
+    assert [page.scopes for page in pages] == [(scope,) for scope in fifty]
+    assert all(page.refusal for page in pages)
+    assert len(vendor.asked) <= 50 + math.ceil(math.log2(50)) + 3
+
+
+def test_many_refused_in_a_row_do_not_end_the_batches_of_those_after_them():
+    vendor = Vendor(*SCOPES[:20])
+    pages = list(bisect(SCOPES, None, vendor))
+    assert named(pages) == SCOPES
+    assert [page.scopes for page in pages if page.refusal] == [(scope,) for scope in SCOPES[:20]]
+    assert len(vendor.asked) < 20 + 20
+
+
 def test_a_resumed_batch_asks_only_about_the_rest():
     first = next(iter(bisect(SCOPES, None, Vendor("57"))))
     vendor = Vendor("57")
