@@ -1,9 +1,9 @@
 -- Question: How much was each vehicle used on each of the last 28 days?
--- Read it:  One row per vehicle and UTC day with data. used = it made a trip. driving_h and idle_h are hours under way, and with
+-- Read it:  One row per vehicle and UTC day that is known. used = it made a trip. driving_h and idle_h are hours under way, and with
 --           the engine on while standing; use_pct is driving as a share of the whole day. trust is 100 when nothing speaks
 --           against the figures; note says what does.
--- Limits:   Days are UTC days. A day without a row is a day without data, not a day in the yard. idle_h is empty for vehicles
---           whose devices know nothing of the engine; the "last 28 days" end with the newest day that is loaded.
+-- Limits:   Days are UTC days. A day in the yard has a row of zeros once its vendor is proven to have told all; a day without a row
+--           is a day without data. Empty figures are unknown, not 0: idle_h where no device knows of the engine; the "last 28 days" end with the newest day that is loaded.
 SELECT
     v.name AS vehicle,
     d.day,

@@ -42,14 +42,19 @@ WITH sample AS (
         max(latitude_deg) FILTER (WHERE event_time = end_time) AS end_latitude_deg,
         max(longitude_deg) FILTER (WHERE event_time = end_time) AS end_longitude_deg,
         max(odometer_m) FILTER (WHERE is_first) AS start_odometer_m,
-        max(odometer_m) FILTER (WHERE event_time = end_time) AS end_odometer_m
+        max(odometer_m) FILTER (WHERE event_time = end_time) AS end_odometer_m,
+        -- Not every record tells the odometer: from the first reading under way to the last, if there are two.
+        CASE WHEN count(odometer_m) > 1 THEN
+            (array_agg(odometer_m ORDER BY event_time DESC) FILTER (WHERE odometer_m IS NOT NULL))[1]
+            - (array_agg(odometer_m ORDER BY event_time) FILTER (WHERE odometer_m IS NOT NULL))[1]
+        END AS counted_m
     FROM ending
     WHERE event_time <= end_time
     GROUP BY slot, run, end_time
     HAVING end_time - min(event_time) >= interval '60 seconds'
 ), told AS (
     SELECT a.vehicle_key, a.day, a.vendor, a.account, a.vendor_vehicle_id, a.place, t.start_time, t.end_time,
-        CASE a.vendor WHEN 'rcs' THEN t.end_odometer_m - t.start_odometer_m ELSE t.track_m END AS distance_m, t.max_speed_kmh,
+        CASE a.vendor WHEN 'rcs' THEN t.counted_m ELSE t.track_m END AS distance_m, t.max_speed_kmh,
         t.start_latitude_deg, t.start_longitude_deg, t.end_latitude_deg, t.end_longitude_deg,
         NULL::text AS start_address, NULL::text AS end_address, t.start_odometer_m, t.end_odometer_m,
         NULL::text AS driver_key, false AS is_private, true AS is_derived, NULL::text AS vendor_trip_id
@@ -69,19 +74,27 @@ WITH sample AS (
         t.max_speed_kmh, t.start_latitude_deg, t.start_longitude_deg, t.end_latitude_deg, t.end_longitude_deg, t.start_address,
         t.end_address, NULL, NULL, 'suivideflotte:' || t.account || ':' || t.driver_id, coalesce(t.is_private, false), false,
         t.trip_id::text
-    FROM pg_temp.assigned a
-    JOIN suivideflotte.trip t
-        ON t.account = a.account AND t.vehicle_id = a.vehicle_number AND t.start_time >= a.low AND t.start_time < a.high
-    WHERE a.vendor = 'suivideflotte' AND t.deleted_at IS NULL AND t.end_time IS NOT NULL
-), teller AS (
-    SELECT DISTINCT vehicle_key, day, place FROM told
+    FROM (
+        -- Of two trips with one start the one with the greater number, as it was made later.
+        SELECT DISTINCT ON (a.slot, t.start_time) a.slot, t.*
+        FROM pg_temp.assigned a
+        JOIN suivideflotte.trip t
+            ON t.account = a.account AND t.vehicle_id = a.vehicle_number AND t.start_time >= a.low AND t.start_time < a.high
+        WHERE a.vendor = 'suivideflotte' AND t.deleted_at IS NULL AND t.end_time IS NOT NULL
+        ORDER BY a.slot, t.start_time, t.trip_id DESC
+    ) t
+    JOIN pg_temp.assigned a USING (slot)
 )
-SELECT DISTINCT ON (t.vehicle_key, t.vendor, t.account, t.vendor_vehicle_id, t.start_time)
-    t.vehicle_key, t.day, t.vendor, t.account, t.vendor_vehicle_id, t.start_time, t.end_time, t.distance_m, t.max_speed_kmh,
-    t.start_latitude_deg, t.start_longitude_deg, t.end_latitude_deg, t.end_longitude_deg, t.start_address, t.end_address,
-    t.start_odometer_m, t.end_odometer_m, t.is_derived, t.vendor_trip_id,
+SELECT t.vehicle_key, t.day, t.vendor, t.account, t.vendor_vehicle_id, t.start_time, t.end_time, t.distance_m, t.max_speed_kmh,
+    -- Where a private trip began and ended is nobody's business.
+    CASE WHEN NOT p.is_private THEN t.start_latitude_deg END AS start_latitude_deg,
+    CASE WHEN NOT p.is_private THEN t.start_longitude_deg END AS start_longitude_deg,
+    CASE WHEN NOT p.is_private THEN t.end_latitude_deg END AS end_latitude_deg,
+    CASE WHEN NOT p.is_private THEN t.end_longitude_deg END AS end_longitude_deg,
+    CASE WHEN NOT p.is_private THEN t.start_address END AS start_address,
+    CASE WHEN NOT p.is_private THEN t.end_address END AS end_address,
+    t.start_odometer_m, t.end_odometer_m, t.is_derived, t.vendor_trip_id, p.is_private,
     coalesce(t.driver_key, same.driver_key) AS driver_key,
-    t.is_private OR coalesce(same.is_private, false) AS is_private,
     extract(epoch FROM t.end_time - t.start_time) AS duration_s,
     t.distance_m / nullif(extract(epoch FROM t.end_time - t.start_time), 0)::float8 * 3.6 AS average_speed_kmh
 FROM told t
@@ -94,11 +107,10 @@ LEFT JOIN LATERAL (
     ORDER BY least(o.end_time, t.end_time) - greatest(o.start_time, t.start_time) DESC, o.start_time, o.place
     LIMIT 1
 ) same ON true
+CROSS JOIN LATERAL (SELECT t.is_private OR coalesce(same.is_private, false) AS is_private) p
 WHERE NOT EXISTS (
-    -- A better device of the vehicle was there at the time, and tells trips of the day.
-    SELECT FROM teller b
-    JOIN pg_temp.assigned a USING (vehicle_key, day, place)
+    -- A better device of the vehicle tells of the time.
+    SELECT FROM told b
     WHERE b.vehicle_key = t.vehicle_key AND b.day = t.day AND b.place < t.place
-        AND t.start_time >= a.low AND t.start_time < a.high
+        AND b.start_time < t.end_time AND b.end_time > t.start_time
 )
-ORDER BY t.vehicle_key, t.vendor, t.account, t.vendor_vehicle_id, t.start_time, t.vendor_trip_id DESC

@@ -1,4 +1,4 @@
--- Indexes on the vendors' tables that the model needs beyond those of their contracts.
+-- Indexes that the model needs beyond those of the contracts and of its own declarations.
 DO $$
 BEGIN
     IF to_regclass('powunity.event_geofence') IS NULL THEN
@@ -14,6 +14,9 @@ BEGIN
     END IF;
     IF to_regclass('suivideflotte.alert_vehicle') IS NULL THEN
         CREATE INDEX alert_vehicle ON suivideflotte.alert (account, vehicle_id, event_time);
+    END IF;
+    IF to_regclass('fleet.trip_private') IS NULL THEN
+        CREATE INDEX trip_private ON fleet.trip (vehicle_key, start_time, end_time) WHERE is_private;
     END IF;
 END
 $$;

@@ -24,7 +24,7 @@ ANALYZE pg_temp.assigned;
 CREATE TEMP TABLE record ON COMMIT DROP AS
 SELECT DISTINCT ON (a.slot, s.event_time)
     a.slot, s.event_time, s.speed_kmh, s.latitude_deg, s.longitude_deg, s.odometer_m, s.fuel_level_l,
-    coalesce(s.is_engine_started, s.is_ignition_on, false) AS is_engine_on
+    coalesce(s.is_engine_started, s.is_ignition_on) AS is_engine_on
 FROM pg_temp.assigned a
 JOIN rcs.telemetry s
     ON s.account = a.account AND s.vehicle_id = a.vendor_vehicle_id AND s.event_time >= a.low AND s.event_time < a.high

@@ -32,6 +32,14 @@ FACTS: Mapping[str, tuple[str, str, str]] = {
 }
 """Tables with facts of a vehicle and a day."""
 
+MAIN: Mapping[str, str] = {
+    "rcs": "rcs.telemetry",
+    "powunity": "powunity.trip",
+    "omnicomm": "omnicomm.consolidated_report",
+    "suivideflotte": "suivideflotte.trip",
+}
+"""Vendor -> table whose proof makes a day of a device complete, even an empty one."""
+
 _MIDNIGHT = "c.day::timestamp AT TIME ZONE 'UTC'"
 _NEXT_MIDNIGHT = "(c.day + 1)::timestamp AT TIME ZONE 'UTC'"
 
@@ -180,6 +188,7 @@ def queue_moved(connection: Connection, tables: Mapping[str, FleetTable], *, ful
     connection.execute("ANALYZE pg_temp.moved")
     for table in FACTS:
         _find_days(connection, table)
+    _find_proven_days(connection)
     connection.execute("ANALYZE pg_temp.fact_day")
     cause = "full" if full else "identity"
     connection.execute(
@@ -247,6 +256,27 @@ def _find_days(connection: Connection, table: str) -> None:
             scope=sql.Identifier(scope),
             time=sql.Identifier(time),
         )
+    )
+
+
+def _find_proven_days(connection: Connection) -> None:
+    """Days on which the moved devices are proven complete: one without any fact has a row too."""
+    connection.execute(
+        """
+        INSERT INTO pg_temp.fact_day
+        SELECT DISTINCT m.vendor, m.account, m.vendor_vehicle_id, d::date
+        FROM (SELECT DISTINCT vendor, account, vendor_vehicle_id FROM pg_temp.moved) m
+        JOIN unnest(%s::text[], %s::text[]) AS main (vendor, dataset) USING (vendor)
+        JOIN ops.coverage c
+            ON c.account = m.account AND c.dataset = main.dataset AND c.scope = m.vendor_vehicle_id
+            AND c.state IN ('complete', 'empty_confirmed')
+        CROSS JOIN LATERAL generate_series(
+            (c.window_start AT TIME ZONE 'UTC')::date,
+            ((c.window_end AT TIME ZONE 'UTC') - interval '1 microsecond')::date,
+            interval '1 day'
+        ) d
+        """,
+        [list(MAIN), list(MAIN.values())],
     )
 
 

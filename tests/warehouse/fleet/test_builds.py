@@ -330,13 +330,14 @@ def test_the_status_of_a_house_without_a_model_says_so(new_house: House) -> None
         fleet.build(dataclasses.replace(new_house.settings, warehouse_url=None))
 
 
-def test_a_deleted_fact_leaves_a_day_that_knows_nothing(house: House) -> None:
+def test_a_deleted_fact_leaves_a_day_that_is_proven_empty(house: House) -> None:
     fill(house, range(1))
     house.build()
     house.load("powunity.trip", delete=Deletion(account="north", scopes=[3], window=whole(), at=at("00:00")))
     report = house.build()
-    assert report.deleted == 4
-    assert len(house.table("vehicle_day", "day")) == VEHICLES - 1
+    assert (report.deleted, report.updated) == (3, 1)
+    assert house.table("vehicle_day", "distance_m", "trips", "sources", where="trips = 0") == [(0.0, 0, "")]
     told = house.rows("SELECT table_name, kind FROM ops.restatement ORDER BY 1")
-    assert [row["table_name"] for row in told] == ["fleet.stop", "fleet.trip", "fleet.trip", "fleet.vehicle_day"]
-    assert {row["kind"] for row in told} == {"removed"}
+    assert {(row["table_name"], row["kind"]) for row in told} == {
+        ("fleet.stop", "removed"), ("fleet.trip", "removed"), ("fleet.vehicle_day", "changed"),
+    }  # fmt: skip

@@ -13,7 +13,9 @@ VIN = "WVWZZZ1JZXW000001"
 
 
 def record(clock: str, **more: Any) -> dict[str, Any]:
-    return {"vehicle_id": "car-1", "event_time": at(clock), "revision": more.pop("revision", f"r{clock}"), **more}
+    """A record of RCS, standing."""
+    revision = more.pop("revision", f"r{clock}")
+    return {"vehicle_id": "car-1", "event_time": at(clock), "revision": revision, "speed_kmh": 0.0, **more}
 
 
 def report(**more: Any) -> dict[str, Any]:
@@ -23,6 +25,13 @@ def report(**more: Any) -> dict[str, Any]:
 
 def level(clock: str, litres: float, tank: int = 1) -> dict[str, Any]:
     return {"terminal_id": 1, "tank": tank, "event_time": at(clock), "fuel_level_l": litres}
+
+
+def point(clock: str, speed: float) -> dict[str, Any]:
+    return {
+        "terminal_id": 1, "event_time": at(clock), "speed_kmh": speed, "latitude_deg": 48.0, "longitude_deg": 16.0,
+        "is_valid": True,
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -42,9 +51,10 @@ def test_the_daily_report_is_believed_before_all_else(truck: House) -> None:
     truck.load("omnicomm.vehicle_profile", {"terminal_id": 1, "vin": VIN})
     truck.load(
         "rcs.telemetry",
-        record("08:00", speed_kmh=50.0, odometer_m=1000.0, fuel_level_l=50.0, is_ignition_on=True),
-        record("08:01", speed_kmh=50.0, odometer_m=2000.0, fuel_level_l=49.0, is_ignition_on=True),
+        record("08:00", odometer_m=1000.0, fuel_level_l=50.0, is_ignition_on=True),
+        record("08:01", odometer_m=2000.0, fuel_level_l=49.0, is_ignition_on=True),
     )
+    truck.load("omnicomm.track_point", *(point(clock, 50.0) for clock in ("08:00", "08:01")))
     figures = {
         "distance_m": 5000.0, "moving_time_s": 900.0, "engine_run_time_s": 1200.0, "idle_time_s": 250.0, "fuel_used_l": 7.0,
         "fuel_refuelled_l": 30.0, "fuel_drained_l": 0.5, "max_speed_kmh": 90.0,
@@ -124,6 +134,79 @@ def test_fuel_of_rcs_is_first_minus_last_plus_refuelled_minus_drained(car: House
     ]
     day = car.one("vehicle_day")
     assert (day["fuel_used_l"], day["fuel_refuelled_l"], day["fuel_drained_l"]) == (11.0, 25.0, 16.0)
+
+
+def test_fuel_of_the_day_is_that_of_the_devices_whose_levels_it_compares(car: House) -> None:
+    """From noon a better device tells the levels: what it saw filled in did not go between the morning's."""
+    car.load("omnicomm.vehicle", {"terminal_id": 1})
+    car.map_vehicles(
+        {"id": "truck", "devices": [
+            {"vendor": "rcs", "account": "north", "id": "car-1"},
+            {"vendor": "omnicomm", "account": "north", "id": 1, "from": at("12:00").isoformat()},
+        ]}
+    )  # fmt: skip
+    morning = [("06:00", 60.0), ("08:00", 56.0), ("08:05", 76.0), ("11:00", 70.0), ("13:00", 95.0)]
+    car.load("rcs.telemetry", *(record(clock, fuel_level_l=litres) for clock, litres in morning))
+    car.load("omnicomm.fuel_level", level("13:00", 60.0), level("13:05", 100.0), level("18:00", 90.0))
+    car.build()
+    assert car.table("fuel_event", "vendor", "volume_l") == [("omnicomm", 40.0), ("rcs", 20.0)]
+    day = car.one("vehicle_day")
+    assert (day["fuel_used_l"], day["fuel_refuelled_l"], day["fuel_drained_l"]) == (10.0, 20.0, 0.0)
+
+
+@pytest.mark.parametrize("speed", [None, 60.0])
+def test_what_is_unknown_is_not_nothing(car: House, speed: float | None) -> None:
+    """Records with places alone: whether it moved, how far and with which engine is open."""
+    clocks = [f"08:{minute:02}" for minute in range(10)]
+    car.load(
+        "rcs.telemetry",
+        *(record(clock, speed_kmh=speed, latitude_deg=48.0) for clock in clocks),
+        proven=[("car-1", whole())],
+    )
+    car.build()
+    day = car.one("vehicle_day")
+    assert day["distance_m"] is day["engine_run_time_s"] is day["idle_time_s"] is None
+    notes = "distance unknown" if speed else "distance unknown; speed unknown"
+    assert (day["moving_time_s"], day["trips"]) == ((540.0, 1) if speed else (None, 0))
+    assert (day["trust_score"], day["trust_notes"]) == (80 if speed else 60, notes)
+
+
+def test_engine_time_comes_from_the_device_that_knows_the_engine(car: House) -> None:
+    car.load("powunity.device", {"device_id": 2})
+    car.map_vehicles(
+        {"id": "v", "devices": [
+            {"vendor": "rcs", "account": "north", "id": "car-1"}, {"vendor": "powunity", "account": "north", "id": 2},
+        ]}
+    )  # fmt: skip
+    car.load("rcs.telemetry", record("08:00"), record("08:01"))
+    car.load("powunity.summary", {"device_id": 2, "summary_day": DAY, "start_time": at("00:00"), "engine_run_time_s": 400.0})
+    car.build()
+    assert car.one("vehicle_day")["engine_run_time_s"] == 400.0
+
+
+def test_a_day_that_is_proven_empty_is_a_day_of_zeros(house: House) -> None:
+    house.load("suivideflotte.vehicle", {"vehicle_id": 1}, {"vehicle_id": 2})
+    house.prove("suivideflotte", "1", whole(0, 2))
+    house.prove("suivideflotte", "2", Window(at("00:00"), at("23:00")))
+    for full in (False, True):
+        house.build(full=full)
+        days = house.rows("SELECT * FROM fleet.vehicle_day ORDER BY day")
+        assert [(row["vehicle_key"], row["day"]) for row in days] == [
+            ("suivideflotte:north:1", DAY), ("suivideflotte:north:1", at("00:00", 1).date()),
+        ]  # fmt: skip
+        for row in days:
+            assert (row["distance_m"], row["moving_time_s"], row["trips"], row["stops"]) == (0.0, 0.0, 0, 0)
+            assert (row["sources"], row["trust_score"], row["trust_notes"]) == ("", 100, "")
+            assert row["engine_run_time_s"] is row["fuel_used_l"] is row["odometer_start_m"] is None
+
+
+def test_an_empty_day_follows_its_device_to_another_vehicle(house: House) -> None:
+    house.load("suivideflotte.vehicle", {"vehicle_id": 1})
+    house.prove("suivideflotte", "1", whole())
+    house.build()
+    house.map_vehicles({"id": "van", "devices": [{"vendor": "suivideflotte", "account": "north", "id": 1}]})
+    house.build()
+    assert house.table("vehicle_day", "vehicle_key") == [("van",)]
 
 
 def test_one_fuel_level_says_nothing_about_fuel(car: House) -> None:
@@ -231,7 +314,7 @@ def test_a_day_without_proof_is_not_trusted(house: House, proven: list[Window], 
     for window in proven:
         house.prove("powunity", "1", window)
     house.build()
-    day = house.one("vehicle_day")
+    day = house.one("vehicle_day", f"day = '{DAY}'")
     assert (day["trust_notes"], day["trust_score"]) == (("", 100) if is_proven else ("not proven complete", 50))
 
 

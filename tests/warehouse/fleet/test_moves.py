@@ -133,7 +133,8 @@ def test_changing_the_file_rebuilds_the_days_it_is_about_and_says_so(house: Hous
     house.map_vehicles({"id": "bike", "name": "Bike", "devices": [tracker(1, to="2026-03-04")]})
     house.build()
     assert house.table("vehicle_day", "vehicle_key", "day", "distance_m") == [
-        ("bike", DAY, 5000.0), ("powunity:north:2", DAY, 1.0),
+        ("bike", DAY, 5000.0), ("bike", at("00:00", 1).date(), 0.0),
+        ("powunity:north:2", DAY, 1.0), *(("powunity:north:2", at("00:00", day).date(), 0.0) for day in range(1, 9)),
     ]  # fmt: skip
     assert house.table("event", "vehicle_key") == [(None,)], "after the fourth nobody has the tracker"
     kept = [row for row in before["fleet.vehicle_day"] if row[0] == "powunity:north:2"]

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import math
+import shutil
 from typing import Any
 
 import pytest
+from fleetlake.contracts import load_contracts
+from fleetlake.pipeline.decode import decode_rows
+from fleetlake.reading import Asked
+from fleetlake.vendors.powunity import decode as powunity
+from fleetlake.vendors.suivideflotte import decode as suivideflotte
 
 from .house import DAY, House, at, whole
 
@@ -33,38 +41,77 @@ def metres(north: float) -> int:
     return round(math.radians(north / 1000) * 6371008.8)
 
 
-def test_the_same_trip_in_knots_and_milliseconds_and_in_kmh_and_seconds_is_the_same_row(house: House) -> None:
-    place = {
-        "start_latitude_deg": 48.1, "start_longitude_deg": 16.1, "end_latitude_deg": 48.2, "end_longitude_deg": 16.2,
-        "start_address": "A", "end_address": "B",
-    }  # fmt: skip
-    common = {"start_time": at("08:00"), "end_time": at("08:30"), "distance_m": 15000.0, "max_speed_kmh": 74.08, **place}
+PLACE = {
+    "start_latitude_deg": 48.1, "start_longitude_deg": 16.1, "end_latitude_deg": 48.2, "end_longitude_deg": 16.2,
+    "start_address": "A", "end_address": "B",
+}  # fmt: skip
+KNOTS_AND_MILLISECONDS = {
+    "deviceId": 1, "deviceName": "Bike", "startTime": "2026-03-02T08:00:00.000+00:00", "endTime": "2026-03-02T08:30:00.000+00:00",
+    "duration": 1_800_000, "distance": 15000.0, "averageSpeed": 30 / 1.852, "maxSpeed": 40.0, "spentFuel": 0.0,
+    "startOdometer": None, "endOdometer": None, "startPositionId": 1, "endPositionId": 2, "startLat": 48.1, "startLon": 16.1,
+    "endLat": 48.2, "endLon": 16.2, "startAddress": "A", "endAddress": "B", "driverUniqueId": "7", "driverName": "Eva",
+}  # fmt: skip
+KILOMETRES_AND_SECONDS = {
+    "id": 99, "vehicle_id": 1, "driver_id": 5, "start_dt": "2026-03-02 09:00:00", "end_dt": "2026-03-02 09:30:00",
+    "start_lat": 48.1, "start_lon": 16.1, "end_lat": 48.2, "end_lon": 16.2, "start_address": "A", "end_address": "B",
+    "distance": 15.0, "duration": 1800, "max_speed": 74.08, "avg_speed": 30.0, "private": False,
+}  # fmt: skip
+
+
+def tell(house: House, dataset: str, trip: dict[str, Any], account: str) -> dict[str, Any]:
+    """Publish what a vendor answered; returns the row as typed by its room and contract."""
+    vendor = dataset.partition(".")[0]
+    decode = {"powunity": powunity, "suivideflotte": suivideflotte}[vendor]
+    contract = load_contracts(house.include)[dataset]
+    rows = decode.split("trips", dataset, json.dumps([trip]).encode(), Asked(account, "1", whole()))
+    decoded = decode_rows(contract, rows)
+    assert decoded.rejects == []
+    (row,) = decoded.table.to_pylist()
+    house.load(dataset, row, account=account)
+    return row
+
+
+@pytest.fixture
+def vendors(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A house with a bike and a car, and contracts of its own to spoil."""
+    contracts = house.include / "contracts"
+    source = contracts.resolve()
+    contracts.unlink()
+    shutil.copytree(source, contracts)
+    shutil.copytree(source.parent / "suivideflotte", house.include / "suivideflotte")
+    monkeypatch.setenv("FLEETLAKE_INCLUDE", str(house.include))
     house.load("powunity.device", {"device_id": 1})
     house.load("suivideflotte.vehicle", {"vehicle_id": 1}, account="france")
-    house.load(
-        "powunity.trip",
-        {"device_id": 1, "duration_ms": 1_800_000, "max_speed_kn": 40.0, "average_speed_kn": 1.0, "driver_unique_id": "7",
-         "start_odometer_m": None, **common},
-    )  # fmt: skip
-    house.load(
-        "suivideflotte.trip",
-        {"vehicle_id": 1, "trip_id": 99, "driver_id": 5, "duration_s": 1800.0, **common},
-        account="france",
-    )
-    house.build()
-    powunity, other = (
-        {name: value for name, value in house.one("trip", f"vendor = '{vendor}'").items() if name not in VENDOR}
-        for vendor in ("powunity", "suivideflotte")
-    )
-    assert powunity == other
-    assert powunity == {
+    return house
+
+
+def test_the_same_trip_in_knots_and_milliseconds_and_in_kmh_and_seconds_is_the_same_row(vendors: House) -> None:
+    """From the vendors' own words, through their rooms and contracts."""
+    bike = tell(vendors, "powunity.trip", KNOTS_AND_MILLISECONDS, "north")
+    car = tell(vendors, "suivideflotte.trip", KILOMETRES_AND_SECONDS, "france")
+    for name in ("duration_s", "average_speed_kmh", "max_speed_kmh", "distance_m"):
+        assert bike[name] == pytest.approx(car[name], abs=1e-6), name
+    vendors.build()
+    told = [vendors.one("trip", f"vendor = '{vendor}'") for vendor in ("powunity", "suivideflotte")]
+    powunity_row, other = ({name: value for name, value in row.items() if name not in VENDOR} for row in told)
+    assert powunity_row == other
+    assert powunity_row == {
         "start_time": at("08:00"), "day": DAY, "end_time": at("08:30"), "duration_s": 1800.0, "distance_m": 15000.0,
-        "average_speed_kmh": 30.0, "max_speed_kmh": 74.08, **place, "start_odometer_m": None, "end_odometer_m": None,
+        "average_speed_kmh": 30.0, "max_speed_kmh": 74.08, **PLACE, "start_odometer_m": None, "end_odometer_m": None,
         "is_private": False, "is_derived": False,
     }  # fmt: skip
-    assert house.table("trip", "vendor_trip_id", "driver_key") == [
+    assert vendors.table("trip", "vendor_trip_id", "driver_key") == [
         ("99", "suivideflotte:france:5"), (None, "powunity:north:7"),
     ]  # fmt: skip
+
+
+def test_a_wrong_factor_in_a_contract_makes_another_row(vendors: House) -> None:
+    path = vendors.include / "contracts" / "powunity" / "trip.yaml"
+    path.write_text(path.read_text().replace("value: 1.852", "value: 1.609344").replace("value: 0.001", "value: 1.0"))
+    bike = tell(vendors, "powunity.trip", KNOTS_AND_MILLISECONDS, "north")
+    assert (bike["duration_s"], bike["max_speed_kmh"]) == (1_800_000.0, pytest.approx(64.37376))
+    vendors.build()
+    assert vendors.one("trip")["max_speed_kmh"] == pytest.approx(64.37376)
 
 
 def test_rcs_records_become_a_trip_from_the_first_to_the_last_moving_one(house: House) -> None:
@@ -181,6 +228,114 @@ def test_a_worse_device_of_the_vehicle_does_not_count_twice(house: House) -> Non
     assert house.table("vehicle_day", "distance_m", "trips", "sources") == [
         (1000.0, 1, "rcs/north/car-1"), (900.0, 1, "suivideflotte/france/7"),
     ]  # fmt: skip
+
+
+def test_distance_of_rcs_is_between_the_first_and_the_last_reading_under_way(house: House) -> None:
+    house.load("rcs.vehicle", {"vehicle_id": "car-1"})
+    house.load(
+        "rcs.telemetry",
+        drive("08:00", 30.0), drive("08:01", 30.0, odometer_m=1000.0), drive("08:02", 0.0, odometer_m=1600.0), drive("08:03", 9.0),
+        drive("09:00", 30.0), drive("09:01", 30.0, odometer_m=1600.0), drive("09:02", 9.0), drive("09:03", 0.0, odometer_m=2000.0),
+    )  # fmt: skip
+    house.build()
+    assert house.table("trip", "start_time", "distance_m") == [(at("08:00"), 600.0), (at("09:00"), None)]
+    day = house.one("vehicle_day")
+    assert (day["distance_m"], day["moving_time_s"]) == (None, 300.0), "one of the trips may be of any length"
+    assert "distance unknown" in day["trust_notes"]
+
+
+def test_a_terminal_replaced_at_noon_loses_no_kilometre(house: House) -> None:
+    """Both have the vehicle's VIN and report the whole day, each what it saw."""
+    house.load("omnicomm.vehicle", {"terminal_id": 5}, {"terminal_id": 6})
+    house.load("omnicomm.vehicle_profile", *({"terminal_id": number, "vin": "WVWZZZ1JZXW000001"} for number in (5, 6)))
+    rides = {5: ("08:00", "08:30", 360.0), 6: ("13:00", "15:00", 2340.0)}
+    for terminal, (start, end, north) in rides.items():
+        house.load(
+            "omnicomm.consolidated_report",
+            {"terminal_id": terminal, "report_day": DAY, "report_time": at("00:00"), "distance_m": north * 111.0, "moving_time_s": 9.0},
+            proven=[(str(terminal), whole())],
+        )  # fmt: skip
+        minutes = int((at(end) - at(start)).total_seconds()) // 60
+        house.load(
+            "omnicomm.track_point",
+            *(
+                point("00:00", 80.0, north * minute / minutes, terminal_id=terminal)
+                | {"event_time": at(start) + dt.timedelta(minutes=minute)}
+                for minute in range(minutes + 1)
+            ),
+        )
+    house.build()
+    day = house.one("vehicle_day")
+    assert day["distance_m"] == pytest.approx(300_000, rel=0.01)
+    assert (day["moving_time_s"], day["trips"]) == (9000.0, 2)
+
+
+def test_a_short_trip_of_a_better_device_hides_only_what_it_overlaps(house: House) -> None:
+    house.load("omnicomm.vehicle", {"terminal_id": 1})
+    house.load("omnicomm.vehicle_profile", {"terminal_id": 1, "vin": "WVWZZZ1JZXW000001"})
+    house.load("suivideflotte.vehicle", {"vehicle_id": 1, "vin": "WVWZZZ1JZXW000001"})
+    house.load("omnicomm.track_point", *(point(clock, 9.0, 0.0) for clock in ("07:00:00", "07:00:45", "07:01:30")))
+    house.load(
+        "omnicomm.consolidated_report",
+        {"terminal_id": 1, "report_day": DAY, "report_time": at("00:00"), "distance_m": 200.0, "moving_time_s": 90.0},
+    )
+    trip = {"vehicle_id": 1}
+    house.load(
+        "suivideflotte.trip",
+        {**trip, "trip_id": 1, "start_time": at("06:55"), "end_time": at("07:01"), "distance_m": 500.0},
+        {**trip, "trip_id": 2, "start_time": at("07:01:30"), "end_time": at("07:05"), "distance_m": 700.0},
+        {**trip, "trip_id": 3, "start_time": at("08:00"), "end_time": at("12:00"), "distance_m": 300_000.0},
+    )
+    house.build()
+    assert house.table("trip", "vendor", "start_time") == [
+        ("omnicomm", at("07:00")), ("suivideflotte", at("07:01:30")), ("suivideflotte", at("08:00")),
+    ]  # fmt: skip
+    day = house.one("vehicle_day")
+    assert (day["distance_m"], day["moving_time_s"]) == (300_700.0, 90.0 + 210 + 4 * 3600)
+    assert day["trust_notes"] == "not proven complete; trips differ from daily report"
+
+
+def test_of_two_trips_with_one_start_the_later_made_counts(house: House) -> None:
+    """By number: as texts 9 would come after 10."""
+    house.load("suivideflotte.vehicle", {"vehicle_id": 1})
+    trip = {"vehicle_id": 1, "start_time": at("08:00"), "end_time": at("09:00")}
+    house.load("suivideflotte.trip", *({**trip, "trip_id": number, "distance_m": number * 1000.0} for number in (9, 10)))
+    house.build()
+    assert house.table("trip", "vendor_trip_id", "distance_m") == [("10", 10_000.0)]
+    assert house.one("vehicle_day")["distance_m"] == 10_000.0
+
+
+@pytest.mark.parametrize("is_derived", [False, True])
+def test_where_a_private_trip_went_is_told_nowhere(house: House, is_derived: bool) -> None:
+    vin = "WVWZZZ1JZXW000001"
+    house.load("suivideflotte.vehicle", {"vehicle_id": 1, "vin": vin})
+    house.load("omnicomm.vehicle", {"terminal_id": 1})
+    house.load("omnicomm.vehicle_profile", {"terminal_id": 1, "vin": vin})
+    if is_derived:
+        clocks = ("07:50", "08:00", "08:04", "08:08", "08:30")
+        house.load(
+            "omnicomm.track_point", *(point(clock, 9.0 if "08:00" <= clock <= "08:08" else 0.0, 1.0) for clock in clocks)
+        )
+    place = {f"{end}_{what}": 48.0 for end in ("start", "end") for what in ("latitude_deg", "longitude_deg")}
+    trip = {"vehicle_id": 1, "driver_id": 3, "start_address": "A", "end_address": "B", "distance_m": 900.0, **place}
+    house.load(
+        "suivideflotte.trip",
+        {**trip, "trip_id": 1, "start_time": at("08:00"), "end_time": at("08:10"), "is_private": True},
+        {**trip, "trip_id": 2, "start_time": at("10:00"), "end_time": at("10:10"), "is_private": False},
+    )
+    house.build()
+    private, open_ = house.rows("SELECT * FROM fleet.trip ORDER BY start_time")
+    assert (private["is_private"], private["is_derived"], private["driver_key"]) == (
+        True,
+        is_derived,
+        "suivideflotte:north:3",
+    )
+    assert {private[name] for name in (*place, "start_address", "end_address")} == {None}
+    assert (open_["start_latitude_deg"], open_["end_address"]) == (48.0, "B")
+    stop = house.one("stop")
+    assert stop["latitude_deg"] is stop["longitude_deg"] is stop["address"] is None
+    positions = house.table("position", "event_time")
+    assert positions == ([(at("07:50"),), (at("08:30"),)] if is_derived else [])
 
 
 def test_a_deleted_trip_is_gone(house: House) -> None:

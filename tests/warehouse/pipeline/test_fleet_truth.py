@@ -164,7 +164,14 @@ def test_the_days_hold_what_the_definitions_are_about(place, truth_with):
     assert {("omnicomm", "drain"), ("rcs", "refuel")} <= kinds
     shared = place.sql("SELECT vehicle_key FROM fleet.vehicle_identity GROUP BY 1 HAVING count(DISTINCT vendor) > 1")
     assert len(shared) == 5
-    assert place.sql("SELECT count(*) FROM fleet.vehicle_day WHERE sources ~ 'suivideflotte' AND sources ~ ','") == [(0,)]
+    twice = (
+        "SELECT count(*) FROM fleet.trip a JOIN fleet.trip b USING (vehicle_key, day)"
+        " WHERE a.vendor < b.vendor AND a.start_time < b.end_time AND a.end_time > b.start_time"
+    )
+    assert place.sql(twice) == [(0,)], "a ride that two vendors tell of counts once"
+    alone = "SELECT count(*) > 0 FROM fleet.vehicle_day WHERE sources ~ 'suivideflotte' AND sources ~ ','"
+    assert place.sql(alone) == [(True,)], "a ride that only the worse device tells of counts too"
+    assert place.sql("SELECT count(*) FROM fleet.trip WHERE is_private AND start_latitude_deg IS NOT NULL") == [(0,)]
     assert place.sql("SELECT count(*) > 0 FROM fleet.trip WHERE is_private") == [(True,)]
     drivers = place.sql("SELECT DISTINCT split_part(driver_key, ':', 1) FROM fleet.trip WHERE is_derived ORDER BY 1")
     assert ("suivideflotte",) in drivers, "a trip made from samples has the driver whom another device's trip names"

@@ -6,6 +6,8 @@ time, and shares nothing with the statements that build the tables.
 
 from __future__ import annotations
 
+import datetime as dt
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,8 +79,14 @@ class FleetTruth:
     def vehicle_days(self) -> Iterator[VehicleDay]:
         """Day by day, vehicle by vehicle."""
         for day in self._window.days():
-            for vehicle_key, stints in self._days.of(day).items():
-                yield VehicleDay(vehicle_key, day, stints)
+            stints = self._days.of(day)
+            there = {
+                identity.vehicle_key
+                for identity in self.identities.all
+                if identity.start < day.end and (identity.end is None or identity.end > day.start)
+            }
+            for vehicle_key in sorted(there):
+                yield VehicleDay(vehicle_key, day, stints.get(vehicle_key, []))
 
     def _identity_rows(self) -> Iterator[dict[str, Any]]:
         for identity in self.identities.all:
@@ -96,7 +104,14 @@ class FleetTruth:
             }
 
     def _position_rows(self) -> Iterator[dict[str, Any]]:
-        return positions(self._days, self._accounts, self.identities, self._window)
+        private: dict[str, list[tuple[dt.datetime, dt.datetime]]] = defaultdict(list)
+        for vehicle_day in self.vehicle_days():
+            private[vehicle_day.vehicle_key] += [
+                (trip["start_time"], trip["end_time"]) for trip in vehicle_day.trips if trip["is_private"]
+            ]
+        for row in positions(self._days, self._accounts, self.identities, self._window):
+            if not any(start <= row["event_time"] <= end for start, end in private[row["vehicle_key"]]):
+                yield row
 
     def _offsets(self) -> dict[Identity, float]:
         """Metres to add to the odometer of trackers that came later, so that the vehicle's goes on."""
@@ -144,11 +159,11 @@ class FleetTruth:
 
 
 def _per_day(
-    rows: Callable[[VehicleDay], Iterable[dict[str, Any] | None]],
+    rows: Callable[[VehicleDay], Iterable[dict[str, Any]]],
 ) -> Callable[[FleetTruth], Iterator[dict[str, Any]]]:
     def all_rows(truth: FleetTruth) -> Iterator[dict[str, Any]]:
         for vehicle_day in truth.vehicle_days():
-            yield from (row for row in rows(vehicle_day) if row is not None)
+            yield from rows(vehicle_day)
 
     return all_rows
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from fleetlake.sandbox.fleet import walks
+from fleetlake.sandbox.fleet.identity import Device
 from fleetlake.sandbox.fleet.stints import Row, Stint
 from fleetlake.window import Window
 
@@ -24,6 +25,9 @@ _TRIP_DEFAULTS: dict[str, Any] = {
     "is_derived": False,
     "vendor_trip_id": None,
 }
+
+
+_PLACES = {f"{end}_{what}" for end in ("start", "end") for what in ("latitude_deg", "longitude_deg", "address")}
 
 
 class VehicleDay:
@@ -51,17 +55,17 @@ class VehicleDay:
 
     def _make_trips(self) -> Iterator[dict[str, Any]]:
         for stint in self._stints:
-            heard = self._heard(stint, lambda other: bool(other.trips))
+            better = [other for item in self._stints if item.identity.order < stint.identity.order for other in item.trips]
             for trip in stint.trips:
-                if heard(trip["start_time"]):
-                    yield self._trip(stint, trip | self._told_of(trip))
+                if not any(_shared(trip, other) > dt.timedelta() for other in better):
+                    yield _discreet(self._trip(stint, trip | self._told_of(trip)))
 
     def _told_of(self, trip: dict[str, Any]) -> dict[str, Any]:
         """Driver and privacy of a derived trip: those of the told trip of the day that shares most time with it."""
         if not trip.get("is_derived"):
             return {}
         shared = [
-            (min(other["end_time"], trip["end_time"]) - max(other["start_time"], trip["start_time"]), -number, other)
+            (_shared(trip, other), -number, other)
             for number, other in enumerate(
                 sorted(
                     (other for stint in self._stints for other in stint.trips if not other.get("is_derived")),
@@ -122,18 +126,18 @@ class VehicleDay:
             for event in walks.fuel_events(levels):
                 yield {**self._of_device(stint), "tank": tank, **event}
 
-    def row(self) -> dict[str, Any] | None:
-        """The row of ``fleet.vehicle_day``; ``None`` when nothing is known of the day."""
+    def row(self) -> dict[str, Any]:
+        """The row of ``fleet.vehicle_day``: every day of the generator is proven complete, so an empty one is a row too."""
         source = next((stint for stint in self._stints if stint.daily is not None and stint.is_whole_day), None)
         daily: Row = (source and source.daily) or {}
-        if not self.trips and not daily and not any(stint.samples for stint in self._stints):
-            return None
-        driven = sum(trip["distance_m"] or 0.0 for trip in self.trips)
-        distance = _first(daily.get("distance_m"), driven)
-        moving = _first(daily.get("moving_time_s"), sum(trip["duration_s"] for trip in self.trips))
+        driven, moving = self._driven()
+        distance = driven
+        if source and self._tellers() <= {source.identity.device}:
+            distance = _first(daily.get("distance_m"), driven)
+            moving = _first(daily.get("moving_time_s"), moving)
         engine = _first(daily.get("engine_run_time_s"), self._engine_s())
         idle = daily.get("idle_time_s")
-        if idle is None and engine is not None:
+        if idle is None and engine is not None and moving is not None:
             idle = max(engine - moving, 0.0)
         fuel = self._fuel()
         start_m, end_m = self._odometer(daily)
@@ -158,11 +162,19 @@ class VehicleDay:
         notes = list(_doubts(row, daily.get("distance_m"), driven))
         return row | {"trust_score": 100 - 20 * len(notes), "trust_notes": "; ".join(notes)}
 
+    def _driven(self) -> tuple[float | None, float | None]:
+        """Metres and seconds under way, by the trips."""
+        records, speeds = (sum(getattr(stint, name) for stint in self._stints) for name in ("records", "speeds"))
+        if not self.trips and records and not speeds:
+            return None, None
+        metres = [trip["distance_m"] for trip in self.trips]
+        return None if None in metres else sum(metres), sum(trip["duration_s"] for trip in self.trips)
+
     def _engine_s(self) -> float | None:
         """Engine time of the best device that knows it."""
         for stint in self._stints:
-            if stint.records:
-                own = (other for other in self._stints if other.identity.device == stint.identity.device)
+            own = [other for other in self._stints if other.identity.device == stint.identity.device]
+            if any(other.engines for other in own):
                 return sum(other.engine_s for other in own)
             if stint.summary and stint.is_whole_day and stint.summary["engine_run_time_s"] is not None:
                 return float(stint.summary["engine_run_time_s"])
@@ -173,7 +185,8 @@ class VehicleDay:
         if len(levels) < 2:
             return dict.fromkeys(("fuel_used_l", "fuel_refuelled_l", "fuel_drained_l"))
         filled, drained = (
-            sum(event["volume_l"] for event in self.fuel_events if event["kind"] == kind) for kind in ("refuel", "drain")
+            sum(event["volume_l"] for event in self.fuel_events if (event["vendor"], event["kind"]) == ("rcs", kind))
+            for kind in ("refuel", "drain")
         )
         used = levels[0].litres - levels[-1].litres + filled - drained
         return {"fuel_used_l": used, "fuel_refuelled_l": filled, "fuel_drained_l": drained}
@@ -190,23 +203,44 @@ class VehicleDay:
             max(readings, key=lambda reading: reading.time).litres,
         )
 
+    def _tellers(self) -> set[Device]:
+        """Devices whose trips count."""
+        return {(trip["vendor"], trip["account"], trip["vendor_vehicle_id"]) for trip in self.trips}
+
     def _sources(self, daily: Stint | None) -> str:
         devices = {stint.identity.device for stint in self._stints if stint.samples or stint is daily}
-        devices |= {(trip["vendor"], trip["account"], trip["vendor_vehicle_id"]) for trip in self.trips}
+        devices |= self._tellers()
         return ", ".join(sorted("/".join(device) for device in devices))
 
 
-def _doubts(row: dict[str, Any], reported: float | None, driven: float) -> Iterator[str]:
+def _shared(one: dict[str, Any], other: dict[str, Any]) -> dt.timedelta:
+    """Time that two trips have in common; negative: that lies between them."""
+    shared: dt.timedelta = min(one["end_time"], other["end_time"]) - max(one["start_time"], other["start_time"])
+    return shared
+
+
+def _discreet(trip: dict[str, Any]) -> dict[str, Any]:
+    """Without places when it was private."""
+    if not trip["is_private"]:
+        return trip
+    return {name: None if name in _PLACES else trip[name] for name in trip}
+
+
+def _doubts(row: dict[str, Any], reported: float | None, driven: float | None) -> Iterator[str]:
     """Reasons to trust a day less; every day of the generator is complete."""
-    if reported is not None and abs(reported - driven) > max(1000.0, reported / 10):
+    if reported is not None and driven is not None and abs(reported - driven) > max(1000.0, reported / 10):
         yield "trips differ from daily report"
     start, end, distance = row["odometer_start_m"], row["odometer_end_m"], row["distance_m"]
-    if start is not None and end is not None and abs(end - start - distance) > max(1000.0, distance / 10):
+    if None not in (start, end, distance) and abs(end - start - distance) > max(1000.0, distance / 10):
         yield "odometer differs from distance"
     if row["max_speed_kmh"] is not None and row["max_speed_kmh"] > FASTEST_KMH:
         yield "implausible speed"
     if row["fuel_used_l"] is not None and row["fuel_used_l"] < 0:
         yield "negative fuel"
+    if distance is None:
+        yield "distance unknown"
+    if row["moving_time_s"] is None:
+        yield "speed unknown"
 
 
 def _first(*values: Any) -> Any:

@@ -33,7 +33,8 @@ class Stint:
         samples: records, positions or track points.
         odometer: first and last reading of each piece.
         fuel: levels by tank.
-        engine_s, records: engine time and records of an RCS device.
+        engine_s: engine time of an RCS device.
+        records, speeds, engines: its records, those with a speed, those that know whether the engine is on.
     """
 
     identity: Identity
@@ -45,6 +46,8 @@ class Stint:
     fuel: dict[int, list[walks.Level]] = field(default_factory=lambda: defaultdict(list))
     engine_s: float = 0.0
     records: int = 0
+    speeds: int = 0
+    engines: int = 0
     daily: Row | None = None
     summary: Row | None = None
 
@@ -114,8 +117,10 @@ class Days:
 
 def _rcs_telemetry(stint: Stint, rows: list[Row], offset: float) -> None:
     stint.samples += len(rows)
-    stint.records += len(rows)
     records = _one_per_time(rows)
+    stint.records += len(records)
+    stint.speeds += sum(row["speed_kmh"] is not None for row in records)
+    stint.engines += sum(row["is_engine_started"] is not None or row["is_ignition_on"] is not None for row in records)
     points = [
         walks.Point(row["event_time"], row["speed_kmh"], row["latitude_deg"], row["longitude_deg"], row["odometer_m"])
         for row in records
@@ -148,7 +153,8 @@ def _powunity_trips(stint: Stint, rows: list[Row], offset: float) -> None:
 
 
 def _suivideflotte_trips(stint: Stint, rows: list[Row], _: float) -> None:
-    for row in rows:
+    latest = {row["start_time"]: row for row in sorted(rows, key=itemgetter("trip_id"))}
+    for row in latest.values():
         stint.trips.append(
             _told(row)
             | {

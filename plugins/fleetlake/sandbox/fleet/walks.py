@@ -76,9 +76,9 @@ def _trip(points: Sequence[Point], distance: Callable[[Sequence[Point]], float |
 
 
 def by_odometer(points: Sequence[Point]) -> float | None:
-    """Metres by the vehicle's odometer."""
-    start, end = points[0].odometer_m, points[-1].odometer_m
-    return None if start is None or end is None else end - start
+    """Metres by the vehicle's odometer, from its first reading to its last."""
+    readings = [point.odometer_m for point in points if point.odometer_m is not None]
+    return readings[-1] - readings[0] if len(readings) > 1 else None
 
 
 def by_ground(points: Sequence[Point]) -> float | None:
