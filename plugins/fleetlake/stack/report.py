@@ -56,7 +56,8 @@ QUERIES = (
         "SELECT v.name, v.registration_plate AS plate, string_agg(DISTINCT i.vendor, ' + ') AS devices, t.trips, t.km, "
         "t.top_kmh, t.l_per_100km, t.trust FROM (SELECT vehicle_key, sum(trips) AS trips, "
         "round(sum(distance_m)::numeric / 1000, 1) AS km, round(max(max_speed_kmh)::numeric) AS top_kmh, "
-        "round((100000 * sum(fuel_used_l) / nullif(sum(distance_m), 0))::numeric, 1) AS l_per_100km, min(trust_score) AS trust "
+        "round((100000 * sum(fuel_used_l) / nullif(sum(distance_m) FILTER (WHERE fuel_used_l IS NOT NULL), 0))::numeric, 1) "
+        "AS l_per_100km, min(trust_score) AS trust "
         "FROM fleet.vehicle_day GROUP BY 1) t JOIN fleet.vehicle v USING (vehicle_key) "
         "JOIN fleet.vehicle_identity i USING (vehicle_key) GROUP BY vehicle_key, 1, 2, 4, 5, 6, 7, 8 ORDER BY km DESC LIMIT 6",
     ),

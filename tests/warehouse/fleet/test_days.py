@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fleetlake.stack.report import QUERIES
 from fleetlake.window import Window
 
 from .house import DAY, House, at, whole
@@ -350,3 +351,20 @@ def test_a_trip_of_the_day_is_first_and_last(house: House) -> None:
     day = house.one("vehicle_day")
     assert (day["first_trip_time"], day["last_trip_time"]) == (at("08:00"), at("18:30"))
     assert (day["trips"], day["stops"], day["distance_m"], day["moving_time_s"]) == (3, 2, 4501.5, 45 * 60)
+
+
+def test_the_demo_divides_fuel_by_the_distance_of_the_days_that_know_it(car: House) -> None:
+    """The second day drives ten times as far, and tells no fuel."""
+    for day, metres, levels in ((0, 50_000.0, (50.0, 45.0)), (1, 500_000.0, (None, None))):
+        car.load(
+            "rcs.telemetry",
+            *(
+                {"vehicle_id": "car-1", "revision": f"{day} {clock}", "event_time": at(clock, day), "speed_kmh": 60.0,
+                 "odometer_m": part * metres, "fuel_level_l": litres}
+                for part, (clock, litres) in enumerate(zip(("08:00", "08:05"), levels, strict=True))
+            ),
+        )  # fmt: skip
+    car.build()
+    (query,) = (query for title, query in QUERIES if title == "Which vehicles were busiest?")
+    (row,) = car.rows(query)
+    assert (float(row["km"]), float(row["l_per_100km"])) == (550.0, 10.0)
