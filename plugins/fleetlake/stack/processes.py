@@ -87,9 +87,10 @@ class Processes:
 
     def stop(self) -> int:
         """End every process of the stack, politely first. Returns how many there were."""
-        seen = {process.pid for process in self.marked()}
         # Heads first: they end their children in order. Asked twice, Airflow's triggerer stops waiting for its triggers.
         heads = [process for name in self.names() if (process := self.find(name))]
+        # One that has only just begun shows no mark for a moment: its pid file knows it.
+        seen = {process.pid for process in (*heads, *self.marked())}
         for patience in (STOP_S * 0.4, STOP_S * 0.6):
             _signal(heads, "terminate")
             _, heads = psutil.wait_procs(heads, timeout=patience)
