@@ -14,7 +14,8 @@ from fleetlake.contracts import Contract, load_contracts
 from fleetlake.coverage import Interval, State
 from fleetlake.errors import ConfigError, FleetlakeError, IncompleteAnswer, JobFailed, JobPending, Skippable, UnknownVehicle
 from fleetlake.pipeline.extract import Extracted, Read, commit_report, extract
-from fleetlake.pipeline.publish import Publisher, Summary, until_fetched
+from fleetlake.pipeline.proof import until_fetched
+from fleetlake.pipeline.publish import Publisher, Summary
 from fleetlake.pipeline.reads import Reading, key_of
 from fleetlake.pipeline.rooms import vendor_room
 from fleetlake.pipeline.run import Run
