@@ -83,7 +83,7 @@ class FleetPlace(Place):
                     pipeline.load(run, feeds=feeds, scopes=chunk)
                 if whole:
                     pipeline.load(run, feeds=whole, scopes=FLEET)
-                tables = {table for name in (*feeds, *whole) for table in pipeline._room.feeds[name].datasets}
+                tables = {table for name in (*feeds, *whole) for table in pipeline._parts.room.feeds[name].datasets}
                 pipeline.certify(run, datasets=sorted(tables))
 
     def build(self, **options):

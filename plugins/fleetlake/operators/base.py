@@ -96,6 +96,7 @@ def run_of(context: Mapping[str, Any], account: Account) -> Run:
         lane=Lane.BACKFILL if run_type == "backfill" else Lane.SCHEDULED,
         partition=context.get("partition_key"),
         vehicles=tuple(params.get("vehicles") or ()),
+        datasets=tuple(params.get("datasets") or ()),
         force=bool(params.get("force")),
         mode="stream" if run_type == "scheduled" else "window",
         try_number=context["ti"].try_number,

@@ -49,6 +49,13 @@ def day_dag(base: str, account: Account, *, doc: str | None, tags: Iterable[str]
                 title="Vehicles",
                 description="Only these, by any identity of the vehicle or device table; empty = all.",
             ),
+            "datasets": Param(
+                [],
+                type="array",
+                items={"type": "string", "minLength": 1},
+                title="Datasets",
+                description="Only these tables, for example powunity.trip; empty = all of this DAG.",
+            ),
             "force": Param(
                 False, type="boolean", title="Force", description="Ask the vendor again for what is already complete."
             ),

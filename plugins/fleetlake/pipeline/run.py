@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,7 @@ class Run:
         lane: priority at the vendor's quota.
         partition: partition key, ``None`` for runs with an explicit window.
         vehicles: only these vehicles (vendor id, or another identity of the entity table); empty = all.
+        datasets: only these tables: feeds that fill none of them are not read; empty = all.
         force: ask the vendor again for what is already complete.
         mode: ``stream`` continues revision feeds where they stopped, ``window`` reads the window.
         try_number: Airflow's try, for the log only.
@@ -34,9 +36,14 @@ class Run:
     lane: Lane
     partition: str | None = None
     vehicles: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
     force: bool = False
     mode: Literal["stream", "window"] = "window"
     try_number: int = 1
+
+    def wants(self, tables: Iterable[str]) -> bool:
+        """At least one of some tables is wanted."""
+        return not self.datasets or not set(self.datasets).isdisjoint(tables)
 
     def read_name(self, generation: int) -> str:
         """Name of this run's reads in the raw store: the same for every retry, another for every new asking."""

@@ -118,7 +118,7 @@ class Place:
         with self.pipeline(vendor) as pipeline:
             for chunk in pipeline.plan(run, entity_feed=entity, feeds=feeds):
                 pipeline.load(run, feeds=feeds, scopes=chunk)
-            datasets = [table for feed in feeds for table in pipeline._room.feeds[feed].datasets]
+            datasets = [table for feed in feeds for table in pipeline._parts.room.feeds[feed].datasets]
             return pipeline.certify(run, datasets=datasets)
 
     def load_telemetry(self, day, **changes):

@@ -87,7 +87,7 @@ def test_vehicles_are_chosen_by_any_identity_and_unknown_ones_are_named(place):
 
 def test_number_of_chunks_is_bounded_whatever_the_fleet(place):
     with place.pipeline("rcs") as pipeline:
-        chunks = pipeline._chunks([str(number) for number in range(10_000)])
+        chunks = pipeline._parts.chunks([str(number) for number in range(10_000)])
     assert len(chunks) == place.accounts["rcs"].max_chunks
     assert sorted(scope for chunk in chunks for scope in chunk) == sorted(str(number) for number in range(10_000))
 
