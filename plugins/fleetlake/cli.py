@@ -6,26 +6,22 @@ Answers go to standard output, everything else to standard error. Exit status: 0
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fleetlake.canonical import Digest
-from fleetlake.contracts import Contract, load_contracts
+from fleetlake.commands import COMMANDS
+from fleetlake.commands.common import find_tables, opened_warehouse, parse_window, warehouse_url
+from fleetlake.contracts import load_contracts
 from fleetlake.errors import ConfigError, Fatal, FleetlakeError
-from fleetlake.fleet_tables import FleetTable, load_fleet_tables
 from fleetlake.printing import Format, plain, print_answer, print_table
 from fleetlake.settings import Settings
-from fleetlake.window import Window
-
-if TYPE_CHECKING:
-    from fleetlake.warehouse import Warehouse
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -51,7 +47,7 @@ def sql(
     Times are UTC. What JSON has no word for is text as PostgreSQL writes it: intervals, bytes, NaN, Infinity. Columns of
     the same name become a, a_2, a_3.
     """
-    with _warehouse() as warehouse:
+    with opened_warehouse() as warehouse:
         print_answer(*warehouse.query(query), output, limit)
 
 
@@ -105,13 +101,13 @@ def run_example(
     if not found.is_script:
         if context.args:
             raise ConfigError(f"{name} takes no {context.args[0]!r}", remedy="it is a query: --format and --limit only")
-        with _warehouse() as warehouse:
+        with opened_warehouse() as warehouse:
             print_answer(*warehouse.query(found.text), output, limit)
         return
     import os
     import subprocess
 
-    with _warehouse_url() as url:
+    with warehouse_url() as url:
         command = [sys.executable, str(found.path), *context.args]
         done = subprocess.run(command, env={**os.environ, "FLEETLAKE_WAREHOUSE_URL": url}, check=False)  # noqa: S603
     if done.returncode:
@@ -138,11 +134,11 @@ def digest(
     from fleetlake.lake import Lake
 
     settings = Settings.from_env()
-    window = _window(start, end)
+    window = parse_window(start, end)
     different = False
-    with _warehouse() as warehouse:
+    with opened_warehouse() as warehouse:
         lake = Lake(settings.lake_url)
-        contracts, model = _tables(settings, tables)
+        contracts, model = find_tables(settings, tables)
         for contract in contracts:
             names = [column.name for column in (contract.columns if truth else contract.all_columns)]
             digests: dict[str, Digest] = {}
@@ -188,7 +184,7 @@ def build_model(
 
     from fleetlake import fleet
 
-    with _warehouse() as warehouse, Progress(console=Console(stderr=True), transient=True) as progress:
+    with opened_warehouse() as warehouse, Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("vehicle-days", total=None)
         report = fleet.build(
             Settings.from_env(),
@@ -213,7 +209,7 @@ def model_status(as_json: Annotated[bool, typer.Option("--json", help="One JSON 
     """What waits to be built, when the last build ended, what is in doubt."""
     from fleetlake import fleet
 
-    with _warehouse() as warehouse:
+    with opened_warehouse() as warehouse:
         found = {name: plain(value) for name, value in fleet.status(warehouse).items()}
     if as_json:
         typer.echo(json.dumps(found))
@@ -226,7 +222,7 @@ def migrate() -> None:
     """Create or extend the warehouse's tables from the contracts."""
     settings = Settings.from_env()
     contracts = list(load_contracts(settings.include).values())
-    with _warehouse(migrated=False) as warehouse:
+    with opened_warehouse(migrated=False) as warehouse:
         warehouse.migrate(contracts)
     typer.echo(f"{len(contracts)} tables are as their contracts say", err=True)
 
@@ -251,9 +247,13 @@ def dictionary(
 
 
 def _mount() -> None:
+    import importlib
+
     from fleetlake.sandbox.cli import app as sandbox
     from fleetlake.stack.cli import app as stack
 
+    for name in COMMANDS:
+        app.add_typer(importlib.import_module(f"fleetlake.commands.{name}").app)
     app.add_typer(sandbox, name="sandbox", help="The vendors, simulated on loopback.")
     app.add_typer(stack)
 
@@ -266,57 +266,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FleetlakeError as error:
         typer.secho(f"fleetlake: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2 if isinstance(error, Fatal) else 1)
-
-
-@contextlib.contextmanager
-def _warehouse(*, migrated: bool = True) -> Iterator[Warehouse]:
-    """The warehouse for the time of a command."""
-    from fleetlake.warehouse import Warehouse
-
-    with _warehouse_url(migrated=migrated) as url, Warehouse(url) as warehouse:
-        yield warehouse
-
-
-@contextlib.contextmanager
-def _warehouse_url(*, migrated: bool = True) -> Iterator[str]:
-    """The configured warehouse, or else the local one, started for the time of the command if it is not running."""
-    from fleetlake import embedded
-
-    settings = Settings.from_env()
-    data = settings.home / "postgres"
-    started = False
-    url = settings.warehouse_url
-    if not url:
-        if migrated and not data.exists():
-            settings.require_warehouse()
-        started = not embedded.status(data)
-        embedded.start(data)
-        embedded.ensure_database(data, "warehouse")
-        url = embedded.url(data, "warehouse")
-    try:
-        yield url
-    finally:
-        if started:
-            embedded.stop(data)
-
-
-def _tables(settings: Settings, names: Sequence[str] | None) -> tuple[list[Contract], list[FleetTable]]:
-    """The vendors' tables and those of the model, all or some."""
-    contracts, model = load_contracts(settings.include), load_fleet_tables(settings.include)
-    for name in names or ():
-        if name not in contracts and name not in model:
-            raise ConfigError(f"there is no table {name!r}", remedy=f"one of: {', '.join([*contracts, *model])}")
-    if names:
-        return [contracts[name] for name in contracts if name in names], [model[name] for name in model if name in names]
-    return list(contracts.values()), [table for table in model.values() if table.grain != "view"]
-
-
-def _window(start: str | None, end: str | None) -> Window | None:
-    if start and end:
-        return Window.parse(start, end)
-    if start or end:
-        raise ConfigError("--from and --to belong together")
-    return None
 
 
 def _examples_folder() -> Path:
