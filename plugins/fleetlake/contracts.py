@@ -6,6 +6,7 @@ What ODCS has no field for stands in ``customProperties``:
 on the schema object
     ``feed``        the feed of the vendor's room whose pages hold the rows
     ``kind``        ``snapshot``, ``window``, ``revision`` or ``report`` (``fleetlake.reading.Kind``)
+    ``loadedBy``    the DAG that loads the table, as the vendor's first account has it; absent: none does
     ``scopeColumn`` the column that holds the scope of a request (vehicle or device id); absent: fleet-wide
     ``timeColumn``  the column that places a row in a window and in a day partition; absent: no partitions
     ``merge``       ``replace`` (default) or ``coalesce``: a null never overwrites a known value
@@ -149,6 +150,7 @@ class Contract:
         description: what one row is.
         feed: feed whose pages hold the rows.
         kind: how the feed is read.
+        loaded_by: base id of the DAG that loads it (``Account.dag_id`` makes the account's of it); ``None`` = none does.
         columns: business columns in order, without ``account`` and the provenance columns.
         scope_column, time_column: see the module.
         merge: ``replace`` or ``coalesce``.
@@ -166,6 +168,7 @@ class Contract:
     feed: str
     kind: Kind
     columns: tuple[Column, ...]
+    loaded_by: str | None = None
     scope_column: str | None = None
     time_column: str | None = None
     merge: str = "replace"
@@ -302,7 +305,9 @@ def _contract(path: Path, document: OpenDataContractStandard, schema: SchemaObje
     where = str(path)
     if schema.name != path.stem:
         raise ContractError(f"table {schema.name!r} in file {path.name}", where=where, remedy="give both the same name")
-    custom = _custom(schema.customProperties, ("feed", "kind", "scopeColumn", "timeColumn", "merge", "ignored"), where)
+    custom = _custom(
+        schema.customProperties, ("feed", "kind", "loadedBy", "scopeColumn", "timeColumn", "merge", "ignored"), where
+    )
     for key in ("feed", "kind"):
         if key not in custom:
             raise ContractError(f"customProperty {key!r} is missing", where=where, remedy="see docs/add-a-vendor.md")
@@ -331,6 +336,7 @@ def _contract(path: Path, document: OpenDataContractStandard, schema: SchemaObje
         feed=str(custom["feed"]),
         kind=Kind(_one_of(custom["kind"], [kind.value for kind in Kind], "kind", where)),
         columns=columns,
+        loaded_by=custom.get("loadedBy"),
         scope_column=custom.get("scopeColumn"),
         time_column=custom.get("timeColumn"),
         merge=_one_of(custom.get("merge", "replace"), ["replace", "coalesce"], "merge", where),

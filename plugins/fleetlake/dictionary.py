@@ -104,6 +104,7 @@ def _contract(contract: Contract) -> list[str]:
         ["grain", contract.grain or contract.description],
         ["key", ", ".join(f"`{name}`" for name in contract.key)],
         ["read from", f"feed `{contract.feed}` of {contract.vendor}: {_KINDS[contract.kind]}"],
+        ["loaded by", f"`{contract.loaded_by}`" if contract.loaded_by else "no DAG: not verified against the vendor"],
         ["per", f"`{contract.scope_column}`" if contract.scope_column else "account"],
         ["placed in time by", f"`{contract.time_column}`" if contract.time_column else "nothing: no day partitions"],
         ["merge", _MERGES[contract.merge]],

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk import CronPartitionTimetable
 from fleetlake.accounts import load_accounts
+from fleetlake.contracts import load_contracts
 from fleetlake.operators.retries import FleetRetryPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,3 +226,17 @@ def test_no_module_is_named_like_a_library():
     taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
     stems = {path.stem for folder in ("plugins", "dags") for path in (ROOT / folder).rglob("*.py")}
     assert stems & taken == set()
+
+
+def test_a_contract_names_the_dag_that_certifies_its_table(loading):
+    accounts = {account.name: account for account in load_accounts(ROOT / "include")}
+    certified: dict[str, set[str]] = {}
+    for dag in loading:
+        if accounts[dag.default_args["account"]].is_first:
+            for task in dag.tasks:
+                for table in getattr(task, "datasets", ()):
+                    certified.setdefault(table, set()).add(dag.dag_id)
+    contracts = load_contracts(ROOT / "include")
+    assert {table for table, contract in contracts.items() if contract.loaded_by} == set(certified)
+    for table, dags in certified.items():
+        assert contracts[table].loaded_by in dags
