@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fleetlake.errors import IncompleteAnswer, UnknownVehicle, VendorUnavailable
+from fleetlake.errors import ConfigError, IncompleteAnswer, UnknownVehicle, VendorUnavailable
+from fleetlake.reading import Lane
 from fleetlake.window import Window
 
 DAY = "2026-11-20"
@@ -83,6 +84,26 @@ def test_vehicles_are_chosen_by_any_identity_and_unknown_ones_are_named(place):
         assert pipeline.plan(run, entity_feed="vehicles", feeds=["telemetry"]) == [[vehicle_id]]
         with pytest.raises(UnknownVehicle, match=f"did you mean '{vin.lower()}'"):
             pipeline.plan(place.run("rcs", DAY, vehicles=(vin[:-1],)), entity_feed="vehicles", feeds=["telemetry"])
+
+
+def test_a_run_about_one_table_reads_only_its_feed_and_is_certified_for_it(place):
+    place.load_bikes(DAY, datasets=("powunity.trip",))
+    paths = {entry["path"].rpartition("/api")[2] for entry in place.sandbox.log("powunity")}
+    assert any(path.endswith("/reports/trips") for path in paths)
+    assert not any("positions" in path or "events" in path or "stops" in path for path in paths)
+    assert place.sql("SELECT DISTINCT dataset FROM ops.coverage") == [("powunity.trip",)]
+
+
+def test_a_table_that_the_vendor_has_not_is_named(place):
+    with pytest.raises(ConfigError, match=r"no table 'powunity.trips'.*powunity.trip"):
+        place.load_bikes(DAY, datasets=("powunity.trips",))
+
+
+def test_a_backfill_reads_only_what_is_missing_although_another_run_loaded_the_day(place):
+    place.load_bikes(DAY)
+    place.sandbox.clear_log()
+    place.load_bikes(DAY, lane=Lane.BACKFILL, run_id="backfill")
+    assert not [entry for entry in place.sandbox.log("powunity") if "/reports/" in entry["path"]]
 
 
 def test_number_of_chunks_is_bounded_whatever_the_fleet(place):
