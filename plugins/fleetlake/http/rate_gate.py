@@ -42,6 +42,15 @@ class RateGate(Protocol):
         """The vendor said "too many requests": nobody sends before ``seconds`` have passed."""
         ...
 
+    def rate(self, lane: Lane) -> float:
+        """Requests per second that pass in a lane when no other asks."""
+        ...
+
+    @property
+    def burst(self) -> float:
+        """Requests that pass at once after a pause."""
+        ...
+
 
 class _Gate(ABC):
     """What both gates share: lanes, waiting, the bound.
@@ -67,6 +76,7 @@ class _Gate(ABC):
             raise ConfigError(f"a rate gate needs rate > 0 and burst >= 1, not {rate} and {burst}")
         if not 0 < shares[Lane.BACKFILL] <= shares[Lane.SCHEDULED] <= shares[Lane.LIVE] <= 1:
             raise ConfigError("shares of a rate gate go down from live to scheduled to backfill, between 1 and 0")
+        self._rates = {lane: rate * shares[lane] for lane in (Lane.LIVE, Lane.SCHEDULED, Lane.BACKFILL)}
         self._burst = burst
         self._max_wait = max_wait_s
         self._sleep = sleep
@@ -94,6 +104,15 @@ class _Gate(ABC):
         if seconds > 0:
             # The tolerance for bursts is added: it must not shorten the pause.
             self._push(seconds + (self._burst - 1) * self._outer_step)
+
+    def rate(self, lane: Lane) -> float:
+        """See ``RateGate.rate``."""
+        return self._rates[lane]
+
+    @property
+    def burst(self) -> float:
+        """See ``RateGate.burst``."""
+        return self._burst
 
     @abstractmethod
     def _reserve(self, suffix: str, step: float, tolerance: float) -> float:

@@ -19,6 +19,7 @@ import tenacity
 import urllib3.exceptions
 
 from fleetlake.errors import ConfigError, FleetlakeError, RateLimited, Retriable, VendorUnavailable
+from fleetlake.http import meter
 from fleetlake.http.answers import Answer, judge
 from fleetlake.http.rate_gate import LocalGate, RateGate
 from fleetlake.http.redaction import Redactor, guard_loggers, release_loggers
@@ -146,6 +147,7 @@ class VendorSession:
         json: Any = None,
         repeatable: bool = False,
         judge: Judge | None = None,
+        about_to_send: Callable[[], None] | None = None,
     ) -> Answer:
         """Send a request and return the whole answer.
 
@@ -158,6 +160,8 @@ class VendorSession:
             json: body as JSON.
             repeatable: this request may be repeated although its method is not safe.
             judge: instead of the session's.
+            about_to_send: called when the rate gate has been passed, immediately before the socket is used. When it raises
+                nothing is sent.
 
         Raises:
             FleetlakeError: what the judge says, or VendorUnavailable, ConfigError, CredentialsRejected for transport
@@ -172,7 +176,7 @@ class VendorSession:
         may_repeat = repeatable or method in _SAFE
         verdict = judge or self._judge
         if not may_repeat:
-            return self._send(prepared, verdict, once=True)
+            return self._send(prepared, verdict, once=True, about_to_send=about_to_send)
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._is_worth_repeating),
             stop=tenacity.stop_after_attempt(self.options.max_attempts)
@@ -182,7 +186,7 @@ class VendorSession:
             before_sleep=self._report,
             reraise=True,
         )
-        answer: Answer = attempts(self._send, prepared, verdict)
+        answer: Answer = attempts(self._send, prepared, verdict, about_to_send=about_to_send)
         return answer
 
     def close(self) -> None:
@@ -191,18 +195,30 @@ class VendorSession:
         self._http.close()
         release_loggers(self._guard)
 
-    def _send(self, prepared: requests.PreparedRequest, verdict: Judge, *, once: bool = False) -> Answer:
+    def _send(
+        self,
+        prepared: requests.PreparedRequest,
+        verdict: Judge,
+        *,
+        once: bool = False,
+        about_to_send: Callable[[], None] | None = None,
+    ) -> Answer:
         """One send: gate, answer, verdict."""
         if self._closed.is_set():
             raise ConfigError("the session is closed", where=self._name(prepared), remedy="open a new one")
+        asked = time.monotonic()
         self._gate.acquire(self._lane)
+        if about_to_send is not None:
+            about_to_send()
+        sent = time.monotonic()
         answer, error = self._exchange(prepared)
+        self._note(sent - asked, time.monotonic() - sent, len(answer.body) if answer is not None else 0)
         if answer is not None:
             error = verdict(answer)
         if isinstance(error, RateLimited):
             self._gate.penalise(error.retry_after if error.retry_after is not None else self.options.backoff_s)
         if error is not None:
-            if once and isinstance(error, VendorUnavailable):
+            if once and isinstance(error, VendorUnavailable) and error.was_sent:
                 error.message += "; whether the request was carried out is unclear, it was not repeated"
             # Vendors echo what they were sent.
             error.message = self.redactor(error.message)
@@ -210,6 +226,14 @@ class VendorSession:
             raise error
         assert answer is not None  # noqa: S101 - either an answer or an error
         return answer
+
+    def _note(self, waited_s: float, answer_s: float, size: int) -> None:
+        if (open_meter := meter.current()) is not None:
+            open_meter.requests += 1
+            open_meter.bytes += size
+            open_meter.answer_s += answer_s
+            open_meter.waited_s += waited_s
+            open_meter.backfill_rate_per_s, open_meter.burst = self._gate.rate(Lane.BACKFILL), self._gate.burst
 
     def _exchange(self, prepared: requests.PreparedRequest) -> tuple[Answer | None, FleetlakeError | None]:
         """Send and read. Errors are returned, not raised: a raised one would carry the original, secrets and all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +15,7 @@ from fleetlake.pipeline.parts import Parts
 from fleetlake.pipeline.publish import Summary
 from fleetlake.pipeline.reads import Reading
 from fleetlake.pipeline.run import Run
+from fleetlake.pipeline.usage import Step, recorded
 from fleetlake.pipeline.vehicles import SHOWN, Vehicles
 from fleetlake.reading import FLEET, Feed, JobStatus, Kind, Lane, Source
 
@@ -40,6 +42,7 @@ class Pipeline:
         self._parts = Parts(settings, account, source_factory)
         self._vehicles = Vehicles(self._parts)
         self._jobs = Jobs(self._parts, self._vehicles)
+        self._is_first = True  # nothing has been asked of the vendor: what comes first logs in
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +113,8 @@ class Pipeline:
 
     def submit(self, run: Run, *, feed: str) -> str:
         """Ask the vendor for a report; see ``Jobs.submit``."""
-        return self._jobs.submit(run, feed=feed)
+        with self._recorded(run, feed):
+            return self._jobs.submit(run, feed=feed)
 
     def poll(self, feed: str, token: str) -> JobStatus:
         """Ask the vendor once how a report stands."""
@@ -118,7 +122,8 @@ class Pipeline:
 
     def collect(self, run: Run, *, feed: str, token: str, details: str | None = None) -> list[list[str]]:
         """Bring a finished report home and publish it; see ``Jobs.collect``."""
-        return self._jobs.collect(run, feed=feed, token=token, details=details)
+        with self._recorded(run, feed):
+            return self._jobs.collect(run, feed=feed, token=token, details=details)
 
     def certify(self, run: Run, *, datasets: Sequence[str]) -> dict[str, Any]:
         """Prove that the run's window is complete, and rebuild the quality pages.
@@ -164,8 +169,17 @@ class Pipeline:
 
     def _load_feed(self, run: Run, feed: Feed, scopes: Sequence[str], summary: Summary) -> FleetlakeError | None:
         """Extract and publish one feed; returns the first error that a retry may mend."""
+        with self._recorded(run, feed.name) as step:
+            return self._loaded(run, feed, scopes, summary, step)
+
+    def _recorded(self, run: Run, feed: str) -> AbstractContextManager[Step]:
+        is_first, self._is_first = self._is_first, False
+        return recorded(self._parts.warehouse, run, feed, is_first=is_first)
+
+    def _loaded(self, run: Run, feed: Feed, scopes: Sequence[str], summary: Summary, step: Step) -> FleetlakeError | None:
         reads = Reading(self._parts.warehouse, self._parts.account).reads(run, feed, scopes)
         extracted = list(extract(self._parts.raw, self._parts.source, reads))
+        step.took(reads, extracted)
         publisher = self._parts.publisher
         if feed.kind is Kind.SNAPSHOT:
             for result in extracted:
