@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fleetlake.errors import BatchHeld
 from fleetlake.pipeline.aside import audit_rejects, typing_rejects
 from fleetlake.pipeline.batch import Batch, Batcher
-from fleetlake.pipeline.proof import allowed_deletions, coverage_of, find_doubts
+from fleetlake.pipeline.proof import Decisions, Judge, SecondLook, allowed_deletions, coverage_of
 from fleetlake.warehouse import CheckRecord, LoadRecord, ReadRecord
 
 if TYPE_CHECKING:
@@ -57,14 +57,24 @@ class Publisher:
         raw, lake, warehouse: the stores.
         room: how to read the vendor's answers.
         docs: folder in which validation results for Data Docs are kept.
+        second_look: asks the vendor again before rows are marked deleted; ``None`` = nobody can be asked.
     """
 
-    def __init__(self, raw: RawStore, lake: Lake, warehouse: Warehouse, room: VendorRoom, docs: Path | None) -> None:
+    def __init__(
+        self,
+        raw: RawStore,
+        lake: Lake,
+        warehouse: Warehouse,
+        room: VendorRoom,
+        docs: Path | None,
+        second_look: SecondLook | None = None,
+    ) -> None:
         self._raw = raw
         self._lake = lake
         self._warehouse = warehouse
         self._room = room
         self._docs = docs
+        self._judge = Judge(warehouse, second_look)
 
     def publish(self, run: Run, feed: Feed, contract: Contract, extracted: Sequence[Extracted], summary: Summary) -> None:
         """Publish one dataset from the pages of a feed.
@@ -74,10 +84,11 @@ class Publisher:
             StoreUnavailable, StoreConflict: try again.
         """
         batcher = Batcher(self._raw, contract, self._room.split, self._room.derivations.get(contract.table))
-        for batch in batcher.batches(extracted):
-            self._publish_batch(run, feed, batch, summary)
+        for found in batcher.batches(extracted):
+            batch, decisions = self._judge.decide(run, found, batcher)
+            self._publish_batch(run, feed, batch, decisions, summary)
 
-    def _publish_batch(self, run: Run, feed: Feed, batch: Batch, summary: Summary) -> None:
+    def _publish_batch(self, run: Run, feed: Feed, batch: Batch, decisions: Decisions, summary: Summary) -> None:
         contract = batch.contract
         verdict = self._audit(run, batch)
         quarantine = [*typing_rejects(run, batch), *audit_rejects(run, batch, verdict, self._raw, self._room.split)]
@@ -89,14 +100,13 @@ class Publisher:
             with self._warehouse.publishing(contract) as tx:
                 tx.record_load(record)
                 tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
-                tx.record_coverage(coverage_of(run, batch, {}, held=True))
+                tx.record_coverage(coverage_of(run, batch, decisions, held=True))
             raise BatchHeld(
                 f"{contract.table}: {verdict.reason}",
                 where=f"load {batch.load_id}",
                 remedy="see ops.quality_result for this load; mend the contract or the source, then run again",
             )
-        doubts = find_doubts(self._warehouse, run, batch)
-        deletions = allowed_deletions(run, batch, verdict, doubts)
+        deletions = allowed_deletions(run, batch, verdict, decisions)
         with self._warehouse.publishing(contract) as tx:
             self._lake.publish(contract, verdict.good, batch.load_id, deletions)
             tx.stage(verdict.good)
@@ -108,7 +118,7 @@ class Publisher:
             tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
             tx.resolve_older(item.read.key.folder for item in batch.whole)
             tx.record_quarantine(quarantine)
-            tx.record_coverage(coverage_of(run, batch, doubts))
+            tx.record_coverage(coverage_of(run, batch, decisions))
             for item in batch.reads:
                 if item.read.stream and item.is_complete and item.cursor:
                     tx.advance_cursor(run.account.name, contract.table, item.read.scope, item.cursor, item.read.since)
