@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,28 @@ class RawReject:
     raw: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """The pages of one read that lie in one batch.
+
+    Attributes:
+        result: the read, with all its pages.
+        start: its first page in the batch; those before it lie in earlier batches.
+        stop: page after its last one in the batch.
+        ends: the read ends in this batch.
+    """
+
+    result: Extracted
+    start: int
+    stop: int
+    ends: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """All pages of the read are in the batch."""
+        return self.ends and self.start == 0
+
+
 @dataclass
 class Batch:
     """What is published at once.
@@ -60,6 +82,8 @@ class Batch:
         unknown_fields: vendor fields that the contract does not name.
         foreign: folders of reads that hold rows about another vehicle than asked: such an answer proves nothing.
         rows_of: rows of each read that ends here, those in earlier batches included, by its folder and scope.
+        parts: which pages of which reads it is made of: what is needed to make it again.
+        earlier_rows: rows that earlier batches hold of reads that go on in this one, by folder and scope.
     """
 
     contract: Contract
@@ -74,6 +98,8 @@ class Batch:
     unknown_fields: frozenset[str] = field(default=frozenset())
     foreign: frozenset[str] = field(default=frozenset())
     rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+    earlier_rows: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 Split = Callable[[str, str, bytes, Asked], "list[msgspec.Raw]"]
@@ -105,22 +131,40 @@ class Batcher:
         """Batches over the reads, in order; reads without pages are passed on too, so that their failure is recorded."""
         draft = _Draft(self._contract)
         for result in extracted:
-            begun_here = True
-            for page in result.pages:
+            start = 0
+            for number, page in enumerate(result.pages):
                 if draft.rows >= self._max_rows:
+                    draft.take(Part(result, start, number, ends=False))
                     yield self._finish(draft)
                     draft = _Draft(self._contract)
-                    begun_here = False
+                    start = number
                 self._add(draft, result, page)
-            draft.reads.append(result)
-            if begun_here and result.is_complete and result.may_delete:
-                draft.whole.append(result)
-        if draft.reads or draft.pages:
+            draft.take(Part(result, start, len(result.pages), ends=True))
+        if draft.parts:
             yield self._finish(draft)
+
+    def again(self, parts: Iterable[Part], earlier_rows: Mapping[tuple[str, str], int], foreign: Iterable[str]) -> Batch:
+        """A batch that was made before, made of the same pages again.
+
+        Args:
+            parts: what it was made of: ``Batch.parts``.
+            earlier_rows: ``Batch.earlier_rows``.
+            foreign: ``Batch.foreign``.
+        """
+        self._counts = Counter(earlier_rows)
+        self._foreign = set(foreign)
+        draft = _Draft(self._contract)
+        for part in parts:
+            for page in part.result.pages[part.start : part.stop]:
+                self._add(draft, part.result, page)
+            draft.take(part)
+        return self._finish(draft)
 
     def _finish(self, draft: _Draft) -> Batch:
         batch = draft.finish()
-        batch.foreign = frozenset(self._foreign)
+        folders = {part.result.read.key.folder for part in batch.parts}
+        batch.foreign = frozenset(self._foreign & folders)
+        batch.earlier_rows = {asked: count for asked, count in self._counts.items() if asked[0] in folders}
         # Rows repeated at page borders count once: they are one row in the batch's table.
         scope_of = {page.path: page.key for page in batch.pages}
         column = self._contract.scope_column
@@ -195,16 +239,23 @@ class _Draft:
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self.tables: list[pa.Table] = []
-        self.reads: list[Extracted] = []
+        self.parts: list[Part] = []
         self.pages: list[PageRef] = []
-        self.whole: list[Extracted] = []
         self.rejects: list[RawReject] = []
         self.batched: dict[str, bool] = {}
         self.rows = self.rows_read = self.outside = 0
         self.unknown: frozenset[str] = frozenset()
 
+    def take(self, part: Part) -> None:
+        """Note a read whose pages were added; of a read that did not begin to end here nothing is noted."""
+        if part.ends or part.stop > part.start:
+            self.parts.append(part)
+
     def finish(self) -> Batch:
-        load_id = load_id_of(self.contract, self.pages)
+        reads = [part.result for part in self.parts if part.ends]
+        whole = [part.result for part in self.parts if part.is_whole]
+        may_replace = self.contract.kind is not Kind.REVISION and self.contract.merge == "replace"
+        load_id = load_id_of(self.contract, self.pages, reads)
         schema = nullable_schema(self.contract)
         table = pa.concat_tables(self.tables) if self.tables else schema.empty_table()
         position = schema.get_field_index("load_id")
@@ -213,13 +264,14 @@ class _Draft:
             contract=self.contract,
             load_id=load_id,
             table=last_of_each_key(table, self.contract),
-            reads=self.reads,
+            reads=reads,
             pages=self.pages,
-            whole=self.whole if self.contract.kind is not Kind.REVISION and self.contract.merge == "replace" else [],
+            whole=[item for item in whole if may_replace and item.is_complete and item.may_delete],
             rejects=self.rejects,
             rows_read=self.rows_read,
             outside=self.outside,
             unknown_fields=self.unknown,
+            parts=self.parts,
         )
 
 
@@ -228,9 +280,13 @@ def asked(page: PageRef) -> Asked:
     return Asked(page.key.account, page.key.scope, page.key.window)
 
 
-def load_id_of(contract: Contract, pages: Sequence[PageRef]) -> str:
-    """Name of a batch: a digest of what it is made of, so that publishing it again is seen to be the same."""
-    parts = [contract.table, contract.version, *sorted(f"{page.path}:{page.sha256}" for page in pages)]
+def load_id_of(contract: Contract, pages: Sequence[PageRef], reads: Sequence[Extracted] = ()) -> str:
+    """Name of a batch: a digest of what it is made of, so that publishing it again is seen to be the same.
+
+    A batch without pages, of reads that failed at once, is named after its reads.
+    """
+    made_of = sorted(f"{page.path}:{page.sha256}" for page in pages) or sorted(item.read.key.folder for item in reads)
+    parts = [contract.table, contract.version, *made_of]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

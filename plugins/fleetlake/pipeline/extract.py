@@ -77,6 +77,7 @@ class Extracted:
         error: why it stopped early, ``None`` if it did not.
         may_delete: rows that a complete answer lacks may be marked deleted; ``False`` where the answer is whole in form
             but not to be believed that far.
+        tried_at: when the read was begun in this try, UTC.
     """
 
     read: Read
@@ -84,6 +85,7 @@ class Extracted:
     fetched: int = 0
     error: FleetlakeError | None = None
     may_delete: bool = True
+    tried_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
     @property
     def is_complete(self) -> bool:

@@ -1,6 +1,7 @@
-"""The raw store: every vendor answer, byte for byte, committed page by page. The log that all else is derived from."""
+"""The raw store: every vendor answer, byte for byte, committed page by page, and the journal of what was published from them."""
 
+from fleetlake.raw.journal import EntryName, Journal
 from fleetlake.raw.keys import PageRef, ReadKey
 from fleetlake.raw.store import RawStore
 
-__all__ = ["PageRef", "RawStore", "ReadKey"]
+__all__ = ["EntryName", "Journal", "PageRef", "RawStore", "ReadKey"]

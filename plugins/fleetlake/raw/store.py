@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -19,12 +18,11 @@ from fleetlake.raw.files import HEAD_BYTES, Files, open_files
 from fleetlake.raw.keys import PageRef, ReadKey, escape
 from fleetlake.reading import Page
 
-_MANIFESTS = "_loads"
 _CODEC = pa.Codec("zstd", compression_level=3)
 
 
 class RawStore:
-    """Raw pages and load manifests below one URL.
+    """Raw pages below one URL.
 
     Args:
         url: local folder, or any fsspec URL (``s3://bucket/raw``).
@@ -122,29 +120,6 @@ class RawStore:
         """
         yield from self._descend("", [vendor, account, feed, window, None, None])
 
-    # --- manifests ------------------------------------------------------------------------------------------------
-
-    def write_manifest(self, load_id: str, manifest: Mapping[str, Any]) -> None:
-        """Keep what a load was made of. Writing it again is free; another content replaces it as a whole."""
-        path = f"{_MANIFESTS}/{escape(load_id)}.json"
-        data = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-        if not self._files.create(path, data) and self._files.read(path) != data:
-            self._files.replace(path, data)
-
-    def read_manifest(self, load_id: str) -> dict[str, Any] | None:
-        """Manifest of a load, ``None`` when there is none.
-
-        Raises:
-            DataError: it is damaged.
-        """
-        return self._manifest(f"{_MANIFESTS}/{escape(load_id)}.json")
-
-    def manifests(self) -> Iterator[dict[str, Any]]:
-        """All manifests, in the order of their load ids."""
-        for name in self._files.names(_MANIFESTS):
-            if name.endswith(".json") and (manifest := self._manifest(f"{_MANIFESTS}/{name}")) is not None:
-                yield manifest
-
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _pages(self, folder: str) -> list[PageRef]:
@@ -161,7 +136,7 @@ class RawStore:
         if filters[0] is not None:
             names = [escape(filters[0])]
         else:
-            names = [name for name in self._files.names(folder) if folder or name != _MANIFESTS]
+            names = [name for name in self._files.names(folder) if folder or not name.startswith("_")]  # no journal
         for name in names:
             yield from self._descend(f"{folder}/{name}" if folder else name, filters[1:])
 
@@ -178,17 +153,6 @@ class RawStore:
             return PageRef.from_json(path, json.loads(head))
         except (ValueError, KeyError, TypeError) as error:
             raise self._damaged(path, f"its first line is no metadata ({error})") from None
-
-    def _manifest(self, path: str) -> dict[str, Any] | None:
-        try:
-            data = json.loads(self._files.read(path))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise DataError(
-                f"a load's manifest is damaged: {error}", where=path, remedy="delete it; the load writes it anew"
-            ) from None
-        return dict(data)
 
     def _damaged(self, path: str, why: str) -> DataError:
         return DataError(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from fleetlake.errors import ConfigError, DataError, StoreUnavailable
-from fleetlake.raw import PageRef, RawStore, ReadKey
+from fleetlake.raw import Journal, PageRef, RawStore, ReadKey
 from fleetlake.raw.keys import window_name
 from fleetlake.reading import Page
 from fleetlake.window import Window
@@ -157,7 +157,7 @@ def test_window_names(window: Window | None, name: str) -> None:
     assert window_name(window) == name
 
 
-# --- walking and manifests ----------------------------------------------------------------------------------------------
+# --- walking ------------------------------------------------------------------------------------------------------------
 
 
 def test_walking_finds_every_page_and_narrows(store: RawStore) -> None:
@@ -167,19 +167,11 @@ def test_walking_finds_every_page_and_narrows(store: RawStore) -> None:
             for number in range(2):
                 key = dataclasses.replace(KEY, account=account, feed=feed)
                 refs.append(store.commit(key, number, page(is_last=number == 1), None))
-    store.write_manifest("load", {"pages": [ref.path for ref in refs]})
+    Journal(store.url).write("powunity.trip", dt.datetime(2026, 1, 6, tzinfo=dt.UTC), "load", {})
     assert sorted(store.iterate(), key=lambda ref: ref.path) == sorted(refs, key=lambda ref: ref.path)
     assert [ref.key.account for ref in store.iterate("powunity", "south", "trips")] == ["south", "south"]
     assert len(list(store.iterate(feed="stops", window="2026-01-05"))) == 4
     assert list(store.iterate("rcs")) == []
-
-
-def test_manifests_are_replaced_as_a_whole(store: RawStore) -> None:
-    assert store.read_manifest("a/b") is None
-    for content in ({"pages": ["é"]}, {"pages": ["é"]}, {"pages": []}):
-        store.write_manifest("a/b", content)
-        assert store.read_manifest("a/b") == content
-    assert list(store.manifests()) == [{"pages": []}]
 
 
 def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
