@@ -20,7 +20,8 @@
     │   ├── StoreUnavailable        warehouse, lake or raw store cannot be reached
     │   └── StoreConflict           another writer was faster; publish again
     ├── Skippable      report it, go on with the rest
-    │   └── ScopeUnavailable        one vehicle or device cannot be read
+    │   ├── ScopeUnavailable        one vehicle or device cannot be read
+    │   └── OutOfRetention          the vendor does not keep it any more
     └── DataError      distrust the data; keep raw, publish nothing from it
         ├── MalformedAnswer         the body is not what the vendor page promises
         ├── IncompleteAnswer        the answer is provably not whole
@@ -30,6 +31,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Self
 
 
@@ -133,7 +135,13 @@ class UnsupportedVersion(Fatal):
 
 
 class VendorUnavailable(Retriable):
-    """Connection lost, time-out, 5xx or a proxy's page; the retry policy acts."""
+    """Connection lost, time-out, 5xx or a proxy's page; the retry policy acts.
+
+    Attributes:
+        was_sent: the request was sent, or may have been; ``False`` where no connection came about.
+    """
+
+    was_sent = True
 
 
 class RateLimited(Retriable):
@@ -162,6 +170,27 @@ class StoreConflict(Retriable):
 
 class ScopeUnavailable(Skippable):
     """One vehicle or device cannot be read; it is reported and the rest goes on."""
+
+
+class OutOfRetention(Skippable):
+    """The vendor does not keep what was asked for, or a part of it; nobody can act.
+
+    A source raises it when it has given every page of what the vendor still has of the window.
+
+    Args:
+        since: from then on the vendor still has everything; ``None`` = nothing of the window is left.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        remedy: str | None = None,
+        since: dt.datetime | None = None,
+    ) -> None:
+        super().__init__(message, where=where, remedy=remedy)
+        self.since = since
 
 
 class MalformedAnswer(DataError):

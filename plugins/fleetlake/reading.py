@@ -53,6 +53,8 @@ class Page:
         is_last: the vendor has no more: the proof of completeness rests on this.
         scopes: of a batch feed: the vehicles this answer is about.
         refusal: of a batch feed: the vendor's words when it refused exactly these; the body is its evidence, not data.
+        total: on the last page of a list whose rows the vendor counts: how many it says there are in all its pages;
+            ``None`` on the others, and where it does not count. A read of several lists has the sum of them.
     """
 
     body: bytes
@@ -65,6 +67,7 @@ class Page:
     is_last: bool = True
     scopes: tuple[str, ...] = ()
     refusal: str = ""
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,14 @@ class Feed:
         per_scope: one request chain per vehicle or device, not one for the fleet.
         datasets: contracts filled from its pages.
         max_days: the longest window of one request, in UTC dates; ``None`` = no limit.
+        cap: rows after which the vendor cuts an answer without saying so; one with exactly so many proves nothing.
+            ``None`` = no such limit is known.
         batch: so many vehicles in one request at most; the source of a feed with more than one is a ``BatchSource``.
+        details: of a report: the per-vehicle feed that completes it.
+        details_suffice: of a report: ``details``, read for every vehicle, tells all that the report tells.
+        job_life_s: of a report: the vendor forgets it after so many seconds.
+        day_pages, day_bytes, day_rows: pages, bytes and rows of one read of one day, roughly: the price of a backfill before
+            anything was read.
     """
 
     name: str
@@ -117,7 +127,14 @@ class Feed:
     per_scope: bool
     datasets: Sequence[str]
     max_days: int | None = None
+    cap: int | None = None
     batch: int = 1
+    details: str = ""
+    details_suffice: bool = True
+    job_life_s: float = 3600.0
+    day_pages: float = 1.0
+    day_bytes: int = 20_000
+    day_rows: int = 50
 
 
 class Source(Protocol):
@@ -148,6 +165,17 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back sockets and sessions."""
+        ...
+
+
+class SecondSource(Source, Protocol):
+    """A source that can read a list in another way, so that a second reading shares as little as possible with the first.
+
+    Without it a second reading asks the same questions again.
+    """
+
+    def pages_again(self, feed: str, *, scope: str, window: Window | None, cursor: str | None) -> Iterator[Page]:
+        """As ``pages``, in another order or with other pages; for feeds that have only one way, the same."""
         ...
 
 
@@ -201,8 +229,14 @@ class JobStatus:
 class ReportSource(Source, Protocol):
     """A source with asynchronous reports."""
 
-    def submit(self, feed: str, window: Window) -> str:
-        """Ask for a report; returns the token. Exactly one request is sent, never repeated on an unclear outcome."""
+    def submit(self, feed: str, window: Window, about_to_send: Callable[[], None] | None = None) -> str:
+        """Ask for a report; returns the token. Exactly one request is sent, never repeated on an unclear outcome.
+
+        Args:
+            feed: a report feed.
+            window: window of event time.
+            about_to_send: called immediately before the request is sent; when it raises nothing is sent.
+        """
         ...
 
     def poll(self, feed: str, token: str) -> JobStatus:

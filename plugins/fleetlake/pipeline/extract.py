@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from fleetlake.errors import ConfigError, Fatal, FleetlakeError, IncompleteAnswer, ScopeUnavailable, Skippable
@@ -14,9 +14,12 @@ from fleetlake.reading import Feed, Page, Source
 from fleetlake.window import Window
 
 if TYPE_CHECKING:
-    from fleetlake.reading import BatchSource
+    from fleetlake.reading import BatchSource, SecondSource
 
 log = logging.getLogger(__name__)
+
+_AGAIN = "-again"
+"""Ends the names of second readings."""
 
 _GIVE_UP_AFTER = 3
 """Scopes in a row that may fail before the vendor is taken to be down, not the scope to be odd."""
@@ -46,6 +49,15 @@ class Read:
     def scope(self) -> str:
         """Vehicle or device id, or ``FLEET``; of a batch a name for it."""
         return self.key.scope
+
+    @property
+    def is_again(self) -> bool:
+        """It is a second reading of what another read has read: it confirms or denies, and proves nothing by itself."""
+        return self.key.read.endswith(_AGAIN)
+
+    def again(self) -> Read:
+        """The second reading of the same, with a place of its own in the raw store."""
+        return replace(self, key=replace(self.key, read=f"{self.key.read}{_AGAIN}"))
 
     @property
     def all_scopes(self) -> tuple[str, ...]:
@@ -180,6 +192,9 @@ def _extract_one(raw: RawStore, source: Source, result: Extracted) -> None:
 
 def _pages(source: Source, read: Read, cursor: str | None) -> Iterator[Page]:
     if not read.scopes:
+        if read.is_again and hasattr(source, "pages_again"):
+            second = cast("SecondSource", source)
+            return second.pages_again(read.feed.name, scope=read.scope, window=read.window, cursor=cursor)
         return source.pages(read.feed.name, scope=read.scope, window=read.proves, cursor=cursor, stream=read.stream)
     if not hasattr(source, "batch_pages"):
         raise ConfigError(f"{read.feed.name}: its source cannot ask about several vehicles at once", where="Feed.batch")

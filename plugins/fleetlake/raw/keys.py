@@ -87,7 +87,7 @@ class PageRef:
         path: place below the store; the ``raw_page`` column of published rows.
         key: the read it belongs to.
         seq: number within the read, from 0.
-        request, status, content_type, rows, is_last, scopes, refusal, fetched_at: see ``reading.Page``.
+        request, status, content_type, rows, is_last, scopes, refusal, total, fetched_at: see ``reading.Page``.
         cursor_in: cursor the request started from.
         cursor_out: cursor the next page starts from.
         sha256: digest of the body, hexadecimal.
@@ -109,6 +109,7 @@ class PageRef:
     size: int
     scopes: tuple[str, ...] = ()
     refusal: str = ""
+    total: int | None = None
 
     @property
     def account(self) -> str:
@@ -149,6 +150,7 @@ class PageRef:
             "size": self.size,
             **({"scopes": list(self.scopes)} if self.scopes else {}),
             **({"refusal": self.refusal} if self.refusal else {}),
+            **({"total": self.total} if self.total is not None else {}),
         }
 
     @classmethod
@@ -176,5 +178,6 @@ class PageRef:
             fetched_at=dt.datetime.fromisoformat(data["fetched_at"]),
             scopes=tuple(data.get("scopes", ())),
             refusal=data.get("refusal", ""),
+            total=data.get("total"),
             **{name: data[name] for name in names},
         )

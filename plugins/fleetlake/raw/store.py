@@ -66,6 +66,7 @@ class RawStore:
             rows=page.rows,
             scopes=page.scopes,
             refusal=page.refusal,
+            total=page.total,
             fetched_at=page.fetched_at,
             sha256=hashlib.sha256(page.body).hexdigest(),
             size=len(page.body),
