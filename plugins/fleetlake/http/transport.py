@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 import requests.adapters
+import urllib3.exceptions
 
 from fleetlake.errors import ConfigError, CredentialsRejected, FleetlakeError, VendorUnavailable
 from fleetlake.http.redaction import Redactor
@@ -123,12 +124,18 @@ def transport_error(error: BaseException, where: str, base_url: str, redactor: R
         return ConfigError("the server does not speak TLS on this port", where=where, remedy="check scheme and port")
     if re.search(r"InvalidURL|LocationParseError|InvalidSchema|MissingSchema|InvalidHeader", text):
         return ConfigError("the address or a header cannot be sent", where=where, remedy="check the base URL")
-    for pattern, meaning in _LOST:
-        if re.search(pattern, text):
-            return VendorUnavailable(f"{meaning} ({base_url})", where=where, remedy="check host and port if this lasts")
-    return VendorUnavailable(f"the connection failed ({base_url})", where=where, remedy="it is tried again")
+    meaning = next((meaning for pattern, meaning in _LOST if re.search(pattern, text)), None)
+    lost = VendorUnavailable(
+        f"{meaning or 'the connection failed'} ({base_url})",
+        where=where,
+        remedy="check host and port if this lasts" if meaning else "it is tried again",
+    )
+    # The kinds of errors that are raised before there is a connection, and only then.
+    lost.was_sent = not any(isinstance(item, _NOT_CONNECTED) for item in chain)
+    return lost
 
 
+_NOT_CONNECTED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 _LOST = (
     (r"NameResolutionError|getaddrinfo|gaierror", "the host name cannot be resolved"),
     (r"ConnectTimeout", "no connection within the time-out"),

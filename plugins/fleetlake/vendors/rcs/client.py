@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -134,12 +134,17 @@ class RcsClient:
         """``GET /client-notifications``: offers already sent, by planned time. Names of the parameters are an assumption."""
         return self._session.get("/client-notifications", _range(window.start, _round_up(window.end)))
 
-    def submit_overview(self, start: dt.datetime, last: dt.datetime) -> str:
+    def submit_overview(self, start: dt.datetime, last: dt.datetime, about_to_send: Callable[[], None] | None = None) -> str:
         """``POST /vehicle-health/reports``: start an overview of the fleet; returns the task's token.
 
         One request is sent, whatever happens: when its outcome is unclear the error says so.
+
+        Args:
+            start: first second.
+            last: last second, included.
+            about_to_send: called immediately before; when it raises nothing is sent.
         """
-        answer = self._session.request("POST", _REPORTS, _range(start, last))
+        answer = self._session.request("POST", _REPORTS, _range(start, last), about_to_send=about_to_send)
         # The location is relative to the host: resolving it would lose a path prefix. Its last segment is the token.
         path = urlsplit(answer.headers.get("location", "")).path.rstrip("/")
         token = unquote(path.rsplit("/", 1)[-1])
@@ -147,7 +152,7 @@ class RcsClient:
             raise MalformedAnswer(
                 f"the report was accepted (HTTP {answer.status}) but no token came back",
                 where=answer.request,
-                remedy="a retry starts another report; tell the vendor if this lasts",
+                remedy="the report cannot be found again; tell the vendor if this lasts",
             )
         return token
 

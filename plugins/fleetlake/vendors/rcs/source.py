@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from fleetlake.errors import ConfigError
 from fleetlake.http.answers import Answer
@@ -21,8 +22,24 @@ FEEDS: Mapping[str, Feed] = {
     feed.name: feed
     for feed in (
         Feed(name="vehicles", kind=Kind.SNAPSHOT, per_scope=False, datasets=("rcs.vehicle",)),
-        Feed(name="telemetry", kind=Kind.REVISION, per_scope=True, datasets=("rcs.telemetry",)),
-        Feed(name="health_overview", kind=Kind.REPORT, per_scope=False, datasets=("rcs.health_report",), max_days=7),
+        Feed(
+            name="telemetry",
+            kind=Kind.REVISION,
+            per_scope=True,
+            datasets=("rcs.telemetry",),
+            day_pages=3,
+            day_bytes=400_000,
+            day_rows=2000,
+        ),
+        Feed(
+            name="health_overview",
+            kind=Kind.REPORT,
+            per_scope=False,
+            datasets=("rcs.health_report",),
+            max_days=7,
+            details="health_reports",
+            job_life_s=3600,  # RCS-03
+        ),
         Feed(
             name="health_reports",
             kind=Kind.WINDOW,
@@ -41,10 +58,14 @@ FEEDS: Mapping[str, Feed] = {
 class RcsSource:
     """One RCS account's data, page by page (``fleetlake.reading.ReportSource``)."""
 
-    feeds = FEEDS
+    feeds: Mapping[str, Feed] = FEEDS
 
     def __init__(self, client: RcsClient) -> None:
         self.client = client
+        if client.config.severity:
+            # What is read vehicle by vehicle is filtered, the overview is not: it can only be had as a report.
+            overview = replace(FEEDS["health_overview"], details_suffice=False)
+            self.feeds = {**FEEDS, overview.name: overview}
 
     def pages(
         self, feed: str, *, scope: str, window: Window | None, cursor: str | None, stream: bool = False
@@ -71,7 +92,7 @@ class RcsSource:
                 remedy=f"one of {', '.join(FEEDS)}",
             )
 
-    def submit(self, feed: str, window: Window) -> str:
+    def submit(self, feed: str, window: Window, about_to_send: Callable[[], None] | None = None) -> str:
         """See ``fleetlake.reading.ReportSource.submit``."""
         _is_report(feed)
         days = self.client.config.report_days
@@ -81,7 +102,7 @@ class RcsSource:
                 where="health_overview",
                 remedy="cut the window",
             )
-        return self.client.submit_overview(window.start, _last_second(window.end))
+        return self.client.submit_overview(window.start, _last_second(window.end), about_to_send)
 
     def poll(self, feed: str, token: str) -> JobStatus:
         """See ``fleetlake.reading.ReportSource.poll``."""
