@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -132,3 +134,70 @@ def warehouse(database_url: str) -> Iterator[Warehouse]:
 
     with Warehouse(database_url) as opened:
         yield opened
+
+
+# --- S3: one real server for the tests of a process, a fresh bucket wherever one is asked for -----------------------------
+
+
+class S3:
+    """A running S3 server. Only ``ACCESS_KEY`` is let in.
+
+    Attributes:
+        process: the server.
+        env: variables with which it is reached.
+    """
+
+    ACCESS_KEY = "AKIATESTSTESTSTESTST"
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("s3_server.py"))],
+            stdin=subprocess.PIPE,  # the server ends when we do
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.env = {
+            "AWS_ENDPOINT_URL": self.process.stdout.readline().strip(),
+            "AWS_ACCESS_KEY_ID": self.ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": "sEcReTaCcEsSkEyOfThEtEsTs/0123456789abcd",
+            "AWS_REGION": "eu-central-1",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+        }
+        assert self.env["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:"), "the server did not start"
+
+    def make_bucket(self) -> str:
+        """A new bucket: its name."""
+        import requests
+
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        place = (
+            "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>"
+        )
+        login = f"AWS4-HMAC-SHA256 Credential={self.ACCESS_KEY}/20260101/eu-central-1/s3/aws4_request"
+        url = f"{self.env['AWS_ENDPOINT_URL']}/{name}"
+        requests.put(url, data=place, headers={"Authorization": login}, timeout=20).raise_for_status()
+        return name
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3]:
+    """A running S3 server; ask for ``s3`` where the environment should name it."""
+    server = S3()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """A running S3 server that the environment of this test names."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.env.items():
+        monkeypatch.setenv(name, value)
+    return s3_server

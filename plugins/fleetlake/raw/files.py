@@ -1,22 +1,28 @@
-"""Where raw pages lie: a local folder with durable, exclusive creation, or any object store that fsspec knows."""
+"""Where raw pages lie: a local folder with durable, exclusive creation, or an object store (``fleetlake.raw.objects``)."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from fleetlake.errors import ConfigError, StoreUnavailable
+from fleetlake.errors import StoreUnavailable
 
 HEAD_BYTES = 8192
 """First read of a page: enough for the metadata line of nearly all pages."""
 
+DRAFTS = ".drafts"
+"""Folder below the root for files that are being written; names with a dot are never listed."""
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
+_ABANDONED_S = 3600
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 class Files(Protocol):
@@ -47,23 +53,15 @@ def open_files(url: str) -> Files:
     """Files below a local folder or an fsspec URL such as ``s3://bucket/raw``.
 
     Raises:
-        ConfigError: the URL's protocol is unknown or its package is not installed.
+        ConfigError: the URL's protocol is unknown, its package is not installed, or it carries a credential.
     """
     if "://" not in url:
         return LocalFiles(Path(url))
     if url.startswith("file://"):
         return LocalFiles(Path(url.removeprefix("file://")))
-    import fsspec
+    from fleetlake.raw.objects import ObjectFiles  # fsspec is imported where it is needed only
 
-    try:
-        filesystem, root = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(
-            f"the raw store {url.split('?', maxsplit=1)[0]!r} cannot be opened: {error}",
-            where="FLEETLAKE_RAW_URL",
-            remedy="give a folder, or install the fsspec package of that protocol (s3fs for s3://)",
-        ) from None
-    return ObjectFiles(filesystem, root)
+    return ObjectFiles(url)
 
 
 @contextlib.contextmanager
@@ -76,42 +74,45 @@ def _reported(path: object, *passing: type[OSError]) -> Iterator[None]:
         raise StoreUnavailable(
             f"the raw store fails: {error.strerror or type(error).__name__}",
             where=str(path),
-            remedy="check free space, permissions and, for an object store, its credentials and address",
+            remedy="check free space, permissions and, on a network file system, its connection",
         ) from error
 
 
 class LocalFiles:
-    """A local folder. A file is on disk, with its folder entry, before ``create`` or ``replace`` returns."""
+    """A local folder, on one file system. A file is on disk, with its folder entry, before ``create`` or ``replace`` returns.
+
+    A file is written in the folder ``.drafts`` and then gets its name in one step. What a killed process leaves there is
+    removed when it is an hour old; a draft that is removed under a process that slept so long makes its ``create`` fail.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
+        self._drafts = self.root / DRAFTS
+        self._is_swept = False
 
     def create(self, path: str, data: bytes) -> bool:
-        """See ``Files``. Written beside its place, then linked: a link never replaces what is there."""
+        """See ``Files``. A link never replaces what is there."""
         target = self.root / path
-        with _reported(target):
-            draft = self._draft(target, data)
+        with _reported(target), self._draft(data) as draft:
+            _make_folders(target.parent)
             try:
                 os.link(draft, target)
             except FileExistsError:
                 return False
             except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                if error.errno not in _NO_LINKS:
                     raise
-                # A file system without hard links: there the check and the rename are two steps.
-                if target.exists():
+                if not self._move_new(draft, target):
                     return False
-                draft.rename(target)
-            finally:
-                draft.unlink(missing_ok=True)
             _sync_folder(target.parent)
         return True
 
     def replace(self, path: str, data: bytes) -> None:
         """See ``Files``."""
         target = self.root / path
-        with _reported(target):
-            self._draft(target, data).replace(target)
+        with _reported(target), self._draft(data) as draft:
+            _make_folders(target.parent)
+            draft.replace(target)
             _sync_folder(target.parent)
 
     def read(self, path: str, limit: int | None = None) -> bytes:
@@ -127,14 +128,40 @@ class LocalFiles:
         except _ABSENT:
             return []
 
-    def _draft(self, target: Path, data: bytes) -> Path:
-        _make_folders(target.parent)
-        draft = target.with_name(f".{uuid.uuid4().hex}.tmp")
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return draft
+    @contextlib.contextmanager
+    def _draft(self, data: bytes) -> Iterator[Path]:
+        """A file with this content, on disk, gone afterwards unless it was moved."""
+        _make_folders(self._drafts)
+        if not self._is_swept:
+            self._sweep()
+            self._is_swept = True
+        draft = self._drafts / uuid.uuid4().hex
+        try:
+            with draft.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield draft
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _move_new(self, draft: Path, target: Path) -> bool:
+        """On a file system without hard links: look and move, one process at a time. The kernel frees a dead one's lock."""
+        with (self._drafts / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if target.exists():
+                return False
+            draft.rename(target)
+        return True
+
+    def _sweep(self) -> None:
+        """Remove what processes left that were killed while they wrote."""
+        oldest = time.time() - _ABANDONED_S
+        with os.scandir(self._drafts) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # others sweep too
+                    if entry.name != "lock" and entry.stat().st_mtime < oldest:
+                        Path(entry.path).unlink()
 
 
 def _make_folders(folder: Path) -> None:
@@ -154,59 +181,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-class ObjectFiles:
-    """An object store through fsspec.
-
-    Exclusive creation is as good as the store's fsspec package: s3fs, gcsfs and adlfs send a conditional put; where a
-    package does not know it, fsspec checks for the object first, and of two writers in the same instant the last wins.
-    """
-
-    def __init__(self, filesystem: Any, root: str) -> None:
-        self.filesystem = filesystem
-        self.root = root.rstrip("/")
-
-    def create(self, path: str, data: bytes) -> bool:
-        """See ``Files``."""
-        with _reported(path):
-            self._make_folder(path)
-            try:
-                self.filesystem.pipe_file(self._path(path), data, mode="create")
-            except FileExistsError:
-                return False
-            except OSError as error:
-                if error.errno == errno.EEXIST or "PreconditionFailed" in str(error):
-                    return False
-                raise
-        return True
-
-    def replace(self, path: str, data: bytes) -> None:
-        """See ``Files``."""
-        with _reported(path):
-            self._make_folder(path)
-            self.filesystem.pipe_file(self._path(path), data)
-
-    def read(self, path: str, limit: int | None = None) -> bytes:
-        """See ``Files``."""
-        with _reported(path, *_ABSENT):
-            data: bytes = self.filesystem.cat_file(self._path(path), start=None if limit is None else 0, end=limit)
-            return data
-
-    def names(self, folder: str) -> list[str]:
-        """See ``Files``."""
-        try:
-            with _reported(folder, *_ABSENT):
-                entries = self.filesystem.ls(self._path(folder), detail=False, refresh=True)
-        except _ABSENT:
-            return []
-        return sorted(
-            name for entry in entries if (name := entry.rstrip("/").rsplit("/", 1)[-1]) and not name.startswith(".")
-        )
-
-    def _path(self, path: str) -> str:
-        return f"{self.root}/{path}" if path else self.root
-
-    def _make_folder(self, path: str) -> None:
-        # Object stores have no folders and ignore this; file-like ones need it.
-        self.filesystem.makedirs(self._path(path).rsplit("/", 1)[0], exist_ok=True)

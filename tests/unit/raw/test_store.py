@@ -40,8 +40,10 @@ def page(body: bytes = b'[{"a":1}]', **changes: object) -> Page:
     return Page(**fields)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=["folder", "object store"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> RawStore:
+    if request.param == "s3":
+        return RawStore(f"s3://{request.getfixturevalue('s3').make_bucket()}/raw")
     return RawStore(str(tmp_path) if request.param == "folder" else f"memory://raw-{uuid.uuid4().hex}")
 
 
@@ -178,6 +180,101 @@ def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "powunity").write_text("a file where a folder should be")
     with pytest.raises(StoreUnavailable, match="raw store fails"):
         RawStore(str(tmp_path)).commit(KEY, 0, page(), None)
+
+
+DISK_FULL = """
+import os, resource, signal, sys
+from test_store import KEY, page
+from fleetlake.errors import StoreUnavailable
+from fleetlake.raw import RawStore
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+store = RawStore(sys.argv[1])
+try:
+    store.commit(KEY, 0, page(os.urandom(5000)), None)
+except StoreUnavailable as error:
+    print(error)
+store.commit(KEY, 0, page(b"small"), None)
+"""
+
+
+def test_a_page_that_does_not_fit_on_the_disk_leaves_nothing_and_the_store_is_unavailable(tmp_path: Path) -> None:
+    told = python(DISK_FULL, tmp_path)
+    assert "the raw store fails: File too large" in told
+    assert "check free space" in told
+    assert RawStore(str(tmp_path)).body(f"{KEY.folder}/000000.page") == b"small"
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["000000.page"]
+
+
+def python(code: str, *arguments: object) -> str:
+    """Run a program beside this file; what it printed."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+
+WITHOUT_LINKS = """
+import errno, os, sys
+from test_store import KEY, page
+from fleetlake.raw import RawStore
+
+def no_links(*_: object) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+os.link = no_links
+store, name = RawStore(sys.argv[1]), sys.argv[2].encode()
+sys.stdin.readline()
+for number in range(50):
+    store.commit(KEY, number, page(name * 1000, cursor=str(number), is_last=False), None)
+"""
+
+
+def test_on_a_file_system_without_hard_links_a_page_is_created_once_too(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WITHOUT_LINKS, str(tmp_path), name], cwd=Path(__file__).parent, stdin=subprocess.PIPE
+        )
+        for name in "abcd"
+    ]
+    first = tmp_path / KEY.folder / "000000.page"
+    seen: set[bytes] = set()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.close()
+    while any(process.poll() is None for process in processes):
+        if first.exists():
+            seen.add(first.read_bytes())
+        time.sleep(0.001)  # between two looks
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+    assert len(seen | {first.read_bytes()}) == 1, "a page that was there has been replaced"
+    store = RawStore(str(tmp_path))
+    assert len({store.body(ref)[:1] for ref in store.pages(KEY)}) <= 4
+    assert len(store.pages(KEY)) == 50
+
+
+def test_what_killed_processes_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    drafts = tmp_path / ".drafts"
+    drafts.mkdir()
+    old, new = drafts / "old", drafts / "new"
+    for draft in (old, new):
+        draft.write_bytes(b"half a page")
+    os.utime(old, (time.time() - 4000, time.time() - 4000))
+    store = RawStore(str(tmp_path))
+    store.commit(KEY, 0, page(), None)
+    assert [path.name for path in drafts.iterdir()] == ["new"], "what is young may still be written"
+    assert list(store.iterate()) == store.pages(KEY)
+
+
+def test_a_credential_in_the_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY") as error:
+        RawStore("s3://AKIA1:very-secret@bucket/raw")
+    assert "very-secret" not in str(error.value)
 
 
 def test_an_unknown_protocol_is_a_configuration_error() -> None:
