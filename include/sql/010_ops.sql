@@ -132,9 +132,9 @@ BEGIN
         EXECUTE format('COMMENT ON COLUMN ops.%I.window_start IS ''Start of the interval, UTC, inclusive.''', name);
         EXECUTE format('COMMENT ON COLUMN ops.%I.window_end IS ''End of the interval, UTC, exclusive.''', name);
         EXECUTE format('COMMENT ON COLUMN ops.%I.state IS ''complete, empty_confirmed: nothing is left to fetch; partial, not_yet, preparing, failed, out_of_retention: a hole.''', name);
-        EXECUTE format('COMMENT ON COLUMN ops.%I.proof IS ''How it is known: kind, colon, detail.''', name);
+        EXECUTE format('COMMENT ON COLUMN ops.%I.proof IS ''How it is known: kind, colon, detail; of merged proofs all kinds, and the detail of the one read last.''', name);
         EXECUTE format('COMMENT ON COLUMN ops.%I.rows IS ''Rows the vendor had [count]; null: unknown, or the interval was cut.''', name);
-        EXECUTE format('COMMENT ON COLUMN ops.%I.fetched_at IS ''When it was read, UTC; of merged intervals the earliest.''', name);
+        EXECUTE format('COMMENT ON COLUMN ops.%I.fetched_at IS ''When it was read, UTC; of merged intervals the latest.''', name);
         EXECUTE format('COMMENT ON COLUMN ops.%I.load_id IS ''Load that brought it; of merged intervals the latest.''', name);
         EXECUTE format('COMMENT ON COLUMN ops.%I.run_id IS ''Run that recorded it; of merged intervals the latest.''', name);
         EXECUTE format('COMMENT ON COLUMN ops.%I.recorded_at IS ''When this row was written, UTC.''', name);

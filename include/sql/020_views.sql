@@ -1,35 +1,121 @@
 -- What a person on call looks at first.
 CREATE OR REPLACE VIEW ops.hole AS
-SELECT account, dataset, scope, window_start, window_end, state, proof, fetched_at, run_id, recorded_at
-FROM ops.coverage
-WHERE state NOT IN ('complete', 'empty_confirmed');
-COMMENT ON VIEW ops.hole IS 'Intervals that were asked for and are not proven complete.';
+WITH RECURSIVE ledger AS (
+    -- Accounts and datasets of the ledger, one step of the index each.
+    (SELECT account, dataset FROM ops.coverage ORDER BY account, dataset LIMIT 1)
+    UNION ALL
+    SELECT n.account, n.dataset
+    FROM ledger p
+    CROSS JOIN LATERAL (
+        SELECT c.account, c.dataset FROM ops.coverage c
+        WHERE (c.account, c.dataset) > (p.account, p.dataset) ORDER BY c.account, c.dataset LIMIT 1
+    ) n
+), reached AS MATERIALIZED (
+    -- How far each dataset has come. A run that is still at work has not passed anybody over yet.
+    SELECT g.account, g.dataset, e.window_end AS reached
+    FROM ledger g
+    CROSS JOIN LATERAL (
+        SELECT c.window_end
+        FROM ops.coverage c
+        LEFT JOIN ops.load l ON l.load_id = c.load_id
+        WHERE c.account = g.account AND c.dataset = g.dataset AND c.state IN ('complete', 'empty_confirmed')
+            AND (
+                l.load_id IS NULL OR c.recorded_at < now() - interval '6 hours'
+                OR EXISTS (SELECT FROM ops.run_end r WHERE r.dag_id = l.dag_id AND r.run_id = l.run_id)
+            )
+        ORDER BY c.window_end DESC
+        LIMIT 1
+    ) e
+), hole AS (
+    SELECT account, dataset, scope, window_start, window_end, state, proof, fetched_at, load_id, run_id, recorded_at
+    FROM ops.coverage
+    WHERE state NOT IN ('complete', 'empty_confirmed')
+    UNION ALL
+    SELECT account, dataset, scope, window_end, next_start, 'unread', 'unread: nobody has asked for it', NULL, NULL, NULL, NULL
+    FROM ops.coverage
+    WHERE next_start > window_end
+    UNION ALL
+    SELECT c.account, c.dataset, c.scope, c.window_end, r.reached, 'unread', 'unread: others have come further', NULL, NULL,
+        NULL, NULL
+    FROM reached r
+    CROSS JOIN LATERAL (
+        SELECT * FROM ops.coverage c
+        WHERE c.account = r.account AND c.dataset = r.dataset AND c.next_start IS NULL AND c.window_end < r.reached
+        OFFSET 0  -- by its index: seldom more than a few
+    ) c
+    WHERE NOT EXISTS (SELECT FROM ops.retired t WHERE t.account = c.account AND t.scope = c.scope)
+)
+SELECT h.account, h.dataset, h.scope, h.window_start, h.window_end, h.state, h.proof, h.fetched_at, h.run_id, h.recorded_at,
+    who.next_by,
+    CASE who.next_by
+        WHEN 'schedule' THEN CASE WHEN h.state = 'not_yet' AND h.window_end > now() THEN h.window_end
+            ELSE h.recorded_at + interval '6 hours' END
+        WHEN 'self-heal' THEN tried.next_at
+    END AS next_at,
+    coalesce(tried.attempts, 0) AS attempts,
+    tried.reason,
+    round((extract(epoch FROM h.window_end - h.window_start) / 86400)::numeric, 2)::double precision AS days
+FROM hole h
+LEFT JOIN ops.load l ON l.load_id = h.load_id
+LEFT JOIN LATERAL (
+    SELECT max(t.attempts) AS attempts, max(t.next_at) AS next_at,
+        (array_agg(t.reason ORDER BY t.tried_at DESC))[1] AS reason,
+        sum(least(t.window_end, h.window_end) - greatest(t.window_start, h.window_start))
+            FILTER (WHERE t.gave_up_at IS NOT NULL) >= h.window_end - h.window_start AS is_given_up
+    FROM ops.heal t
+    WHERE t.account = h.account AND t.dataset = h.dataset AND t.scope = h.scope
+        AND t.window_start < h.window_end AND t.window_end > h.window_start
+) AS tried ON true
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN h.state = 'out_of_retention' THEN 'nobody'
+        WHEN h.state = 'not_yet' AND h.window_end > now() THEN 'schedule'
+        WHEN tried.is_given_up THEN 'person'
+        -- Its own run may still be at work on it.
+        WHEN l.load_id IS NOT NULL AND h.recorded_at > now() - interval '6 hours' AND NOT EXISTS (
+            SELECT FROM ops.run_end r WHERE r.dag_id = l.dag_id AND r.run_id = l.run_id
+        ) THEN 'schedule'
+        WHEN h.state = 'preparing' AND h.recorded_at > now() - interval '6 hours' THEN 'schedule'
+        ELSE 'self-heal'
+    END AS next_by
+) AS who;
+COMMENT ON VIEW ops.hole IS 'Intervals that were asked for and are not proven complete, and times between and after that nobody asked for.';
+COMMENT ON COLUMN ops.hole.state IS 'State in ops.coverage; unread: a gap between a scope''s intervals, or from its last one to where its dataset has come.';
+COMMENT ON COLUMN ops.hole.proof IS 'How it is known: kind, colon, detail.';
+COMMENT ON COLUMN ops.hole.next_by IS 'Who is next: schedule, self-heal, person (self-heal has given up), nobody (the vendor does not keep it).';
+COMMENT ON COLUMN ops.hole.next_at IS 'Not before then, UTC; null: at once, by the next run.';
+COMMENT ON COLUMN ops.hole.attempts IS 'How often self-heal has tried it [count].';
+COMMENT ON COLUMN ops.hole.reason IS 'Why its last attempt did not mend it.';
+COMMENT ON COLUMN ops.hole.days IS 'Length [d].';
 
 CREATE OR REPLACE VIEW ops.dataset_status AS
-WITH marked AS (
-    SELECT account, dataset, scope, window_start, window_end,
-        state IN ('complete', 'empty_confirmed') AS is_proven,
-        lag(window_end) OVER chain AS before_end
+WITH scopes AS (
+    SELECT account, dataset, count(*) AS scopes, min(window_end) AS last_end
     FROM ops.coverage
-    WINDOW chain AS (PARTITION BY account, dataset, scope ORDER BY window_start)
-), proven AS (
-    -- A scope is complete until the first hole or gap after its first interval.
-    SELECT account, dataset, scope, window_end, is_proven,
-        count(*) FILTER (WHERE NOT is_proven OR window_start > before_end) OVER (
-            PARTITION BY account, dataset, scope ORDER BY window_start
-        ) AS breaks
-    FROM marked
-), scopes AS (
-    SELECT account, dataset, scope,
-        max(window_end) FILTER (WHERE breaks = 0) AS complete_until,
-        count(*) FILTER (WHERE NOT is_proven) AS holes
-    FROM proven
-    GROUP BY account, dataset, scope
-), coverage AS (
-    SELECT account, dataset, count(*) AS scopes, sum(holes)::bigint AS holes,
-        CASE WHEN bool_and(complete_until IS NOT NULL) THEN min(complete_until) END AS complete_until
-    FROM scopes
+    WHERE next_start IS NULL
     GROUP BY account, dataset
+), broken AS (
+    SELECT h.account, h.dataset, count(*) AS holes, min(h.window_start) AS first_hole,
+        sum(h.days) FILTER (WHERE h.next_by <> 'schedule') AS days_open,
+        bool_or(NOT EXISTS (
+            SELECT FROM ops.coverage c
+            WHERE c.account = h.account AND c.dataset = h.dataset AND c.scope = h.scope AND c.window_start < h.window_start
+        )) AS begins_with_hole
+    FROM ops.hole h
+    GROUP BY h.account, h.dataset
+), proven AS (
+    SELECT account, dataset, extract(epoch FROM sum(window_end - window_start)) / 86400 AS days
+    FROM ops.coverage
+    WHERE state IN ('complete', 'empty_confirmed')
+    GROUP BY account, dataset
+), coverage AS (
+    -- A scope is complete until its first hole; the dataset until the first of them all.
+    SELECT account, dataset, s.scopes, coalesce(b.holes, 0) AS holes,
+        CASE WHEN NOT coalesce(b.begins_with_hole, false) THEN least(s.last_end, b.first_hole) END AS complete_until,
+        coalesce(p.days, 0)::double precision AS days_proven, coalesce(b.days_open, 0) AS days_open
+    FROM scopes s
+    LEFT JOIN broken b USING (account, dataset)
+    LEFT JOIN proven p USING (account, dataset)
 ), loads AS (
     SELECT account, dataset, count(*) AS loads, sum(rows_inserted)::bigint AS rows,
         max(newest_event_time) AS newest_event_time,
@@ -48,7 +134,8 @@ SELECT account, dataset,
     loads.rows, loads.newest_event_time, loads.last_fetched_at, loads.last_published_at,
     coalesce(loads.loads, 0) AS loads, coalesce(loads.held_loads, 0) AS held_loads,
     coverage.complete_until, coalesce(coverage.scopes, 0) AS scopes, coalesce(coverage.holes, 0) AS holes,
-    coalesce(aside.quarantined, 0) AS quarantined
+    coalesce(aside.quarantined, 0) AS quarantined,
+    coverage.days_proven, coverage.days_open
 FROM loads
 FULL JOIN coverage USING (account, dataset)
 LEFT JOIN aside USING (account, dataset);
@@ -61,5 +148,7 @@ COMMENT ON COLUMN ops.dataset_status.loads IS 'Batches [count].';
 COMMENT ON COLUMN ops.dataset_status.held_loads IS 'Batches held by a critical check [count].';
 COMMENT ON COLUMN ops.dataset_status.complete_until IS 'All scopes are proven complete from their first interval until here, UTC; null: at least one begins with a hole.';
 COMMENT ON COLUMN ops.dataset_status.scopes IS 'Vehicles or devices in the coverage ledger [count].';
-COMMENT ON COLUMN ops.dataset_status.holes IS 'Intervals not proven complete [count].';
+COMMENT ON COLUMN ops.dataset_status.holes IS 'Entries of ops.hole [count].';
 COMMENT ON COLUMN ops.dataset_status.quarantined IS 'Rows set aside and not taken since [count].';
+COMMENT ON COLUMN ops.dataset_status.days_proven IS 'Vehicle-days proven complete [d].';
+COMMENT ON COLUMN ops.dataset_status.days_open IS 'Vehicle-days of ops.hole, without those that wait for the schedule [d].';

@@ -63,7 +63,7 @@ def test_ops_tables_have_every_column_with_type_and_meaning(page: str, table: st
 
 
 def test_views_are_described(page: str) -> None:
-    assert "Intervals that were asked for and are not proven complete. (view)" in section(page, "ops.hole")
+    assert "Intervals that were asked for and are not proven complete, and times" in section(page, "ops.hole")
     assert "| `complete_until` |" in section(page, "ops.dataset_status")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fleetlake.contracts import Contract
 from fleetlake.coverage import Interval, State, merge, overlay
-from fleetlake.warehouse import Change, CheckRecord, LoadRecord, QuarantineRecord, ReadRecord, Warehouse
+from fleetlake.warehouse import Change, CheckRecord, LoadRecord, QuarantineRecord, ReadRecord, Warehouse, ledger
 from fleetlake.window import Window
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -120,13 +120,117 @@ def test_holes_and_status_views(warehouse: Warehouse, of: Contract) -> None:
                 interval(of.table, "2", 30, 33, State.PREPARING, proof="job: t"),
             ]
         )
-    assert answer(warehouse, f"SELECT scope, state FROM ops.hole WHERE dataset = '{of.table}'") == [("2", "preparing")]
+    assert holes(warehouse, of.table) == [
+        ("2", hours(30), hours(33), "preparing", "schedule"),
+        ("2", hours(33), hours(36), "unread", "self-heal"),
+    ]
     status = answer(
         warehouse,
-        "SELECT rows, newest_event_time, complete_until, scopes, holes, loads, held_loads, quarantined, last_fetched_at"
-        f" FROM ops.dataset_status WHERE dataset = '{of.table}'",
+        "SELECT rows, newest_event_time, complete_until, scopes, holes, loads, held_loads, quarantined, last_fetched_at,"
+        f" days_proven, days_open FROM ops.dataset_status WHERE dataset = '{of.table}'",
     )
-    assert status == [(2, hours(30), hours(30), 2, 1, 1, 0, 0, hours(50))]
+    assert status == [(2, hours(30), hours(30), 2, 2, 1, 0, 0, hours(50), 3.75, 0.13)]
+
+
+# --- holes ----------------------------------------------------------------------------------------------------------------
+
+
+def holes(warehouse: Warehouse, dataset: str) -> list[tuple[Any, ...]]:
+    return answer(
+        warehouse,
+        "SELECT scope, window_start, window_end, state, next_by FROM ops.hole"
+        f" WHERE dataset = '{dataset}' ORDER BY scope, window_start",
+    )
+
+
+@given(st.lists(st.lists(entries, max_size=4), max_size=5), st.booleans())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_holes_are_exactly_what_is_not_proven_up_to_where_the_dataset_has_come(
+    warehouse: Warehouse, calls: list[list[tuple[str, int, int, State, str]]], supersede: bool
+) -> None:
+    dataset = f"sample.{uuid.uuid4().hex[:8]}"
+    known: dict[str, list[Interval]] = {"1": [], "2": []}
+    for call in calls:
+        news = [
+            interval(dataset, scope, start, min(start + length, 12), state, proof=f"{kind}: x", load_id=None)
+            for scope, start, length, state, kind in call
+        ]
+        warehouse.record_coverage(news, supersede=supersede)
+        for new in news:
+            known[new.scope] = overlay(known[new.scope], new, supersede=supersede)
+    reached = max((item.window.end for items in known.values() for item in items if item.state.is_proven), default=hours(0))
+    expected = {
+        (scope, hour)
+        for scope, items in known.items()
+        if items
+        for hour in range(12)
+        if hours(hour) >= items[0].window.start
+        and hours(hour) < max(reached, items[-1].window.end)
+        and not any(hours(hour) in item.window and item.state.is_proven for item in items)
+    }
+    found = [
+        (scope, hour)
+        for scope, start, end, _, _ in holes(warehouse, dataset)
+        for hour in range(12)
+        if start <= hours(hour) < end
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+def test_a_vehicle_that_is_gone_ends_where_it_ended(warehouse: Warehouse, dataset: str) -> None:
+    warehouse.record_coverage([interval(dataset, "1", 0, 48), interval(dataset, "gone", 0, 24)])
+    assert [hole[0] for hole in holes(warehouse, dataset)] == ["gone"]
+
+    def retire(gone: list[str], living: list[str]) -> None:
+        with warehouse.session() as connection:
+            ledger.retire(connection, "north", gone, living)
+            connection.commit()
+
+    retire(["gone"], ["1"])
+    assert holes(warehouse, dataset) == []
+    retire([], ["1", "gone"])
+    assert [hole[0] for hole in holes(warehouse, dataset)] == ["gone"], "it came back"
+
+
+def test_a_run_that_is_still_at_work_has_passed_nobody_over(warehouse: Warehouse, of: Contract) -> None:
+    with warehouse.publishing(of) as tx:
+        tx.record_load(load(of, f"{of.name}-1", dag_id=of.name))
+        tx.record_coverage(
+            [
+                interval(of.table, "1", 0, 24, load_id=None),
+                interval(of.table, "2", 0, 24, load_id=None),
+                interval(of.table, "1", 24, 48, load_id=f"{of.name}-1"),
+                interval(of.table, "3", 24, 48, State.FAILED, load_id=f"{of.name}-1", proof="error: 500"),
+            ]
+        )
+    assert holes(warehouse, of.table) == [("3", hours(24), hours(48), "failed", "schedule")]
+    warehouse.record_run_end(of.name, "run-1", is_complete=False)
+    assert holes(warehouse, of.table) == [
+        ("2", hours(24), hours(48), "unread", "self-heal"),
+        ("3", hours(24), hours(48), "failed", "self-heal"),
+    ]
+
+
+def test_what_cannot_be_there_yet_or_any_more_is_nobodys_to_mend(warehouse: Warehouse, dataset: str) -> None:
+    now = dt.datetime.now(dt.UTC)
+    later = now + dt.timedelta(hours=3)
+    warehouse.record_coverage(
+        [
+            interval(dataset, "1", 0, 24, State.OUT_OF_RETENTION, proof="retention: 90 days"),
+            interval(dataset, "1", 24, 48, State.NOT_YET, proof="read before its end: p"),
+            Interval(
+                account="north", dataset=dataset, scope="2", window=Window(now, later), state=State.NOT_YET, proof="early: p"
+            ),
+        ]
+    )
+    found = answer(
+        warehouse, f"SELECT scope, state, next_by, next_at FROM ops.hole WHERE dataset = '{dataset}' ORDER BY 1, 2"
+    )
+    assert found == [
+        ("1", "not_yet", "self-heal", None),
+        ("1", "out_of_retention", "nobody", None),
+        ("2", "not_yet", "schedule", later),
+    ]
 
 
 # --- loads, reads, cursors ------------------------------------------------------------------------------------------------

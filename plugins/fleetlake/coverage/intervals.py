@@ -3,7 +3,8 @@
 The rules:
 
 * The intervals of a scope never overlap. Recording one carves those it overlaps.
-* Adjacent intervals with the same state and the same kind of proof are one: a year of days is one row.
+* Adjacent intervals that are proven are one, whatever the kinds of their proofs, which are all named: a year of days is one
+  row, silent Sundays among them. Adjacent intervals that are not proven are one when state and kind of proof are the same.
 * A proof is not undone by a failure. Where an interval is proven (``complete`` or ``empty_confirmed``), a later result that
   proves nothing leaves it as it is; what was ``refused`` this way is remembered apart, as an attempt. ``supersede`` overrules
   this, for the day when a person knows that a proof was wrong.
@@ -23,7 +24,7 @@ class State(StrEnum):
     """What is known about an interval."""
 
     COMPLETE = "complete"  # the vendor said it has no more, and all of it is published
-    EMPTY_CONFIRMED = "empty_confirmed"  # the vendor said it has nothing
+    EMPTY_CONFIRMED = "empty_confirmed"  # the vendor said it has nothing; beside data it is part of what is complete
     PARTIAL = "partial"  # some of it is published, the rest is missing or held
     NOT_YET = "not_yet"  # the vendor cannot have it yet
     PREPARING = "preparing"  # the vendor is computing it
@@ -49,9 +50,10 @@ class Interval:
         scope: vehicle, device, or ``reading.FLEET``.
         window: the interval, half-open, UTC.
         state: what is known.
-        proof: how it is known: ``kind: detail``; the kind is a word or two and decides what may be merged.
+        proof: how it is known: ``kind: detail``; the kind is a word or two. Of merged proofs: ``kind + kind: detail of the
+            one read last``.
         rows: rows the vendor had; ``None`` when unknown, also for what is left of a carved interval.
-        fetched_at: when it was read; of merged intervals the earliest.
+        fetched_at: when it was read; of merged intervals the latest.
         load_id: load that brought it; of merged intervals the latest one's.
         run_id: run that recorded it; of merged intervals the latest one's.
     """
@@ -130,26 +132,29 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
     merged: list[Interval] = []
     for interval in sorted(intervals, key=lambda item: item.window.start):
         last = merged[-1] if merged else None
-        if (
-            last is not None
-            and last.window.end == interval.window.start
-            and last.state == interval.state
-            and last.proof_kind == interval.proof_kind
-        ):
+        if last is not None and last.window.end == interval.window.start and _alike(last, interval):
             merged[-1] = _join(last, interval)
         else:
             merged.append(interval)
     return merged
 
 
+def _alike(left: Interval, right: Interval) -> bool:
+    if left.state.is_proven:
+        return right.state.is_proven
+    return left.state == right.state and left.proof_kind == right.proof_kind
+
+
 def _join(left: Interval, right: Interval) -> Interval:
-    times = [item.fetched_at for item in (left, right) if item.fetched_at is not None]
     newer = left if (left.fetched_at or _NEVER) > (right.fetched_at or _NEVER) else right
+    kinds = sorted({kind.strip() for item in (left, right) for kind in item.proof_kind.split("+")})
+    detail = newer.proof.partition(":")[2].strip()
     return replace(
         newer,
         window=Window(left.window.start, right.window.end),
+        state=left.state if left.state == right.state else State.COMPLETE,
+        proof=" + ".join(kinds) + (f": {detail}" if detail else ""),
         rows=None if left.rows is None or right.rows is None else left.rows + right.rows,
-        fetched_at=min(times, default=None),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,12 +25,35 @@ JOIN unnest(%s::text[], %s::timestamptz[], %s::timestamptz[]) AS n (scope, low, 
 WHERE c.account = %s AND c.dataset = %s
 """
 
+_LINK = """
+UPDATE ops.coverage c SET next_start = n.next_start
+FROM unnest(%(scopes)s::text[]) AS s (scope)
+CROSS JOIN LATERAL (
+    SELECT k.window_start, (
+        SELECT min(f.window_start) FROM ops.coverage f
+        WHERE f.account = %(account)s AND f.dataset = %(dataset)s AND f.scope = k.scope AND f.window_start > k.window_start
+    ) AS next_start, k.next_start AS told
+    FROM ops.coverage k
+    WHERE k.account = %(account)s AND k.dataset = %(dataset)s AND k.scope = s.scope
+    OFFSET 0
+) n
+WHERE n.told IS DISTINCT FROM n.next_start
+    AND c.account = %(account)s AND c.dataset = %(dataset)s AND c.scope = s.scope AND c.window_start = n.window_start
+"""
+"""Tells intervals where the next one begins. A day appended to its scope changes nothing here."""
+
 Group = dict[str, list[Interval]]
 """Intervals by scope."""
 
 
-def record(connection: psycopg.Connection[Any], intervals: Iterable[Interval], *, supersede: bool = False) -> None:
-    """Record results within the open transaction; see ``coverage.overlay`` for what they change.
+def record(
+    connection: psycopg.Connection[Any],
+    intervals: Iterable[Interval],
+    *,
+    supersede: bool = False,
+    at: dt.datetime | None = None,
+) -> None:
+    """Record results within the open transaction, at a moment (default: now); ``coverage.overlay`` says what they change.
 
     Later results of one call win over earlier ones like later calls do. The cost does not grow with the ledger: a few
     statements per account and dataset, over the intervals that overlap or touch the new ones.
@@ -53,8 +77,10 @@ def record(connection: psycopg.Connection[Any], intervals: Iterable[Interval], *
                 tried = carve(tried, new.window)
                 tried = merge([*tried, *kept_out])
             known_after[scope], attempts_after[scope] = now, tried
-        _replace(connection, "coverage", account, dataset, known, known_after)
-        _replace(connection, "coverage_attempt", account, dataset, attempts, attempts_after)
+        changed = _replace(connection, "coverage", account, dataset, known, known_after, at)
+        if changed:
+            connection.execute(_LINK, {"account": account, "dataset": dataset, "scopes": sorted(changed)})
+        _replace(connection, "coverage_attempt", account, dataset, attempts, attempts_after, at)
 
 
 def covered(connection: psycopg.Connection[Any], account: str, dataset: str, scopes: Sequence[str], window: Window) -> Group:
@@ -72,6 +98,28 @@ def covered(connection: psycopg.Connection[Any], account: str, dataset: str, sco
     return {scope: sorted(found, key=lambda item: item.window.start) for scope, found in asked.items()}
 
 
+def retire(connection: psycopg.Connection[Any], account: str, gone: Sequence[str], living: Sequence[str]) -> None:
+    """Remember which vehicles are marked deleted, within the open transaction: nothing more is expected of them.
+
+    Vehicles named in neither list stay as they are.
+    """
+    connection.execute("DELETE FROM ops.retired WHERE account = %s AND scope = ANY(%s)", [account, list(living)])
+    connection.execute(
+        "INSERT INTO ops.retired (account, scope) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
+        [account, list(gone)],
+    )
+
+
+def never_asked(connection: psycopg.Connection[Any], account: str, dataset: str, scopes: Sequence[str]) -> list[str]:
+    """Those of some scopes of which the ledger knows nothing at all, sorted."""
+    rows = connection.execute(
+        "SELECT s.scope FROM unnest(%(scopes)s::text[]) AS s (scope) WHERE NOT EXISTS (SELECT FROM ops.coverage c"
+        " WHERE c.account = %(account)s AND c.dataset = %(dataset)s AND c.scope = s.scope) ORDER BY 1",
+        {"scopes": list(scopes), "account": account, "dataset": dataset},
+    )
+    return [row[0] for row in rows]
+
+
 def _touched(connection: psycopg.Connection[Any], table: str, account: str, dataset: str, news: Group) -> Group:
     scopes = list(news)
     low = [min(item.window.start for item in news[scope]) for scope in scopes]
@@ -84,9 +132,15 @@ def _touched(connection: psycopg.Connection[Any], table: str, account: str, data
 
 
 def _replace(
-    connection: psycopg.Connection[Any], table: str, account: str, dataset: str, before: Group, after: Group
-) -> None:
-    """Write the difference: rows that stay as they are cost nothing."""
+    connection: psycopg.Connection[Any],
+    table: str,
+    account: str,
+    dataset: str,
+    before: Group,
+    after: Group,
+    at: dt.datetime | None,
+) -> set[str]:
+    """Write the difference, rows that stay as they are cost nothing; returns the scopes that differ."""
     old = {item for items in before.values() for item in items}
     new = {item for items in after.values() for item in items}
     gone, come = old - new, new - old
@@ -100,15 +154,17 @@ def _replace(
             [[item.scope for item in gone], [item.window.start for item in gone], account, dataset],
         )
     if come:
-        columns = sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+        columns = sql.SQL(", ").join(map(sql.Identifier, [*_COLUMNS, "recorded_at"]))
+        recorded_at = at or dt.datetime.now(dt.UTC)
         with connection.cursor() as cursor, cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(name, columns)) as copy:
             for item in come:
                 copy.write_row(
                     [
                         account, dataset, item.scope, item.window.start, item.window.end, item.state.value, item.proof,
-                        item.rows, item.fetched_at, item.load_id, item.run_id,
+                        item.rows, item.fetched_at, item.load_id, item.run_id, recorded_at,
                     ]
                 )  # fmt: skip
+    return {item.scope for item in gone | come}
 
 
 def _interval(account: str, dataset: str, row: Sequence[Any]) -> Interval:

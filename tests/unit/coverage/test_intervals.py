@@ -44,20 +44,28 @@ def intervals(draw: st.DrawFn) -> Interval:
     )
 
 
-def colours(known: list[Interval]) -> list[tuple[State, str] | None]:
-    """State and proof kind of each hour."""
-    found: list[tuple[State, str] | None] = []
+Colour = tuple[State, str] | None
+
+
+def colour(item: Interval) -> Colour:
+    """State and proof kind; of what is proven only that it is: merged proofs name all their kinds."""
+    return (State.COMPLETE, "") if item.state in PROVEN else (item.state, item.proof_kind)
+
+
+def colours(known: list[Interval]) -> list[Colour]:
+    """Colour of each hour."""
+    found: list[Colour] = []
     for hour in range(HOURS):
         here = [item for item in known if at(hour) in item.window]
         assert len(here) <= 1, "intervals overlap"
-        found.append((here[0].state, here[0].proof_kind) if here else None)
+        found.append(colour(here[0]) if here else None)
     return found
 
 
 @given(st.lists(intervals(), max_size=12), st.booleans())
 def test_recording_colours_exactly_the_hours_that_may_change(news: list[Interval], supersede: bool) -> None:
     known: list[Interval] = []
-    model: list[tuple[State, str] | None] = [None] * HOURS
+    model: list[Colour] = [None] * HOURS
     for new in news:
         kept_out = refused(known, new)
         known = overlay(known, new, supersede=supersede)
@@ -66,15 +74,16 @@ def test_recording_colours_exactly_the_hours_that_may_change(news: list[Interval
             if at(hour) not in new.window:
                 continue
             if supersede or new.state in PROVEN or held is None or held[0] not in PROVEN:
-                model[hour] = (new.state, new.proof_kind)
+                model[hour] = colour(new)
                 assert supersede or not any(at(hour) in item.window for item in kept_out)
             else:
                 assert any(at(hour) in item.window for item in kept_out)
         assert colours(known) == model
         for left, right in pairwise(known):
             assert left.window.end <= right.window.start
-            alike = (left.state, left.proof_kind) == (right.state, right.proof_kind)
-            assert not (alike and left.window.end == right.window.start), "adjacent equal intervals are one"
+            assert not (colour(left) == colour(right) and left.window.end == right.window.start), (
+                "adjacent equal intervals are one"
+            )
 
 
 @given(st.lists(intervals(), max_size=12), intervals())
@@ -130,15 +139,41 @@ def test_what_is_left_of_a_carved_interval_has_unknown_rows() -> None:
     assert (right.window, right.rows) == (Window(at(8), at(12)), None)
 
 
-def test_merged_intervals_tell_the_earliest_reading_and_the_latest_load() -> None:
-    (both,) = merge(
-        [interval(0, 1, fetched_at=at(9), load_id="new", rows=1), interval(1, 2, fetched_at=at(5), load_id="old", rows=2)]
-    )
-    assert (both.fetched_at, both.load_id, both.rows) == (at(5), "new", 3)
+def test_merged_intervals_tell_the_last_reading_and_its_load() -> None:
+    for order in (1, -1):
+        (both,) = merge(
+            [
+                interval(0, 1, fetched_at=at(9), load_id="new", rows=1),
+                interval(1, 2, fetched_at=at(5), load_id="old", rows=2),
+            ][::order]
+        )
+        assert (both.fetched_at, both.load_id, both.rows, both.proof) == (at(9), "new", 3, "whole: x")
 
 
-def test_different_proofs_stay_apart() -> None:
-    assert len(merge([interval(0, 1, proof="whole: a"), interval(1, 2, proof="asked: a")])) == 2
+def test_a_merged_proof_names_every_kind_it_rests_on_and_the_detail_of_the_last_reading() -> None:
+    days = [
+        interval(0, 1, proof="terminal page: a", fetched_at=at(1)),
+        interval(1, 2, proof="overview: b", fetched_at=at(2)),
+        interval(2, 3, proof="terminal page: c", fetched_at=at(3)),
+    ]
+    known: list[Interval] = []
+    for day in days:
+        known = overlay(known, day)
+    assert [item.proof for item in known] == ["overview + terminal page: c"]
+    assert merge(days) == known
+
+
+def test_a_silent_day_beside_data_is_part_of_what_is_complete() -> None:
+    (week,) = merge([interval(0, 5, rows=9), interval(5, 7, State.EMPTY_CONFIRMED, rows=0), interval(7, 9, rows=4)])
+    assert (week.state, week.rows) == (State.COMPLETE, 13)
+    (silent,) = merge([interval(0, 5, State.EMPTY_CONFIRMED, rows=0), interval(5, 7, State.EMPTY_CONFIRMED, rows=0)])
+    assert silent.state is State.EMPTY_CONFIRMED
+
+
+def test_different_reasons_for_a_hole_stay_apart() -> None:
+    assert len(merge([interval(0, 1, State.FAILED, "error: a"), interval(1, 2, State.FAILED, "refused: a")])) == 2
+    assert len(merge([interval(0, 1, State.FAILED, "error: a"), interval(1, 2, State.PARTIAL, "error: a")])) == 2
+    assert len(merge([interval(0, 1, State.FAILED, "error: a"), interval(1, 2, State.FAILED, "error: b")])) == 1
 
 
 @pytest.mark.parametrize(("start", "end", "found"), [(0, 4, None), (4, 6, (4, 6)), (0, 30, (4, 8)), (8, 9, None)])
