@@ -49,21 +49,19 @@ class Part:
     """The pages of one read that lie in one batch.
 
     Attributes:
-        result: the read, with all its pages.
-        start: its first page in the batch; those before it lie in earlier batches.
-        stop: page after its last one in the batch.
-        ends: the read ends in this batch.
+        result: the read.
+        pages: its pages in the batch.
+        ends: the read ends in this batch; then ``result`` has all its pages.
     """
 
     result: Extracted
-    start: int
-    stop: int
+    pages: Sequence[PageRef]
     ends: bool
 
     @property
     def is_whole(self) -> bool:
         """All pages of the read are in the batch."""
-        return self.ends and self.start == 0
+        return self.ends and len(self.pages) == len(self.result.pages)
 
 
 @dataclass
@@ -134,12 +132,12 @@ class Batcher:
             start = 0
             for number, page in enumerate(result.pages):
                 if draft.rows >= self._max_rows:
-                    draft.take(Part(result, start, number, ends=False))
+                    draft.take(Part(result, result.pages[start:number], ends=False))
                     yield self._finish(draft)
                     draft = _Draft(self._contract)
                     start = number
                 self._add(draft, result, page)
-            draft.take(Part(result, start, len(result.pages), ends=True))
+            draft.take(Part(result, result.pages[start:], ends=True))
         if draft.parts:
             yield self._finish(draft)
 
@@ -155,7 +153,7 @@ class Batcher:
         self._foreign = set(foreign)
         draft = _Draft(self._contract)
         for part in parts:
-            for page in part.result.pages[part.start : part.stop]:
+            for page in part.pages:
                 self._add(draft, part.result, page)
             draft.take(part)
         return self._finish(draft)
@@ -248,7 +246,7 @@ class _Draft:
 
     def take(self, part: Part) -> None:
         """Note a read whose pages were added; of a read that did not begin to end here nothing is noted."""
-        if part.ends or part.stop > part.start:
+        if part.ends or part.pages:
             self.parts.append(part)
 
     def finish(self) -> Batch:

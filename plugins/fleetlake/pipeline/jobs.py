@@ -116,7 +116,7 @@ class Jobs:
             # A row hides its vehicle: nobody may be called silent, so all are asked.
             log.warning("%s: a row of the report does not say its vehicle: all vehicles are read", contract.table)
             return sorted(set(self._vehicles.chosen(run)))
-        self._parts.warehouse.record_coverage(
+        self._parts.record_coverage(
             [
                 Interval(
                     account=self._parts.account.name,

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from fleetlake.contracts import Contract, load_contracts
 from fleetlake.errors import ConfigError
+from fleetlake.pipeline.entries import COVERAGE, by_dataset, describe_coverage
 from fleetlake.pipeline.publish import Publisher
 from fleetlake.pipeline.rooms import vendor_room
-from fleetlake.raw import RawStore
+from fleetlake.raw import Journal, RawStore
 from fleetlake.reading import Feed, Source
 
 if TYPE_CHECKING:
     from fleetlake.accounts import Account
+    from fleetlake.coverage import Interval
     from fleetlake.lake import Lake
     from fleetlake.settings import Settings
     from fleetlake.warehouse import Warehouse
@@ -33,6 +35,7 @@ class Parts:
         contracts: the vendor's contracts by table.
         room: the pure part of the vendor's room.
         raw: raw pages.
+        journal: what was published from them.
     """
 
     def __init__(self, settings: Settings, account: Account, source_factory: Callable[[], Source]) -> None:
@@ -41,10 +44,15 @@ class Parts:
         self.contracts = load_contracts(settings.include, account.vendor)
         self.room = vendor_room(account.vendor)
         self.raw = RawStore(settings.raw_url)
+        self.journal = Journal(settings.raw_url)
         self._source_factory = source_factory
         self._source: Source | None = None
         self._warehouse: Warehouse | None = None
         self._lake: Lake | None = None
+
+    def use(self, warehouse: Warehouse) -> None:
+        """Work with a warehouse that is open already, and stays its owner's."""
+        self._warehouse = warehouse
 
     def close(self) -> None:
         """Give connections back."""
@@ -75,7 +83,19 @@ class Parts:
     @property
     def publisher(self) -> Publisher:
         """Publishes into lake and warehouse."""
-        return Publisher(self.raw, self.lake, self.warehouse, self.room, self.settings.data_docs)
+        return Publisher(self.raw, self.lake, self.warehouse, self.room, self.settings.data_docs, journal=self.journal)
+
+    def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
+        """Record what is known about completeness, outside a publication, and keep it in the journal.
+
+        Args:
+            intervals: of tables of this vendor.
+            supersede: replace even proofs.
+        """
+        for dataset, items in by_dataset(intervals):
+            with self.warehouse.publishing(self.contracts[dataset]) as tx:
+                self.journal.write(dataset, tx.moment, COVERAGE, describe_coverage(items, supersede=supersede))
+                tx.record_coverage(items, supersede=supersede)
 
     @property
     def source(self) -> Source:

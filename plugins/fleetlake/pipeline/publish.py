@@ -1,8 +1,9 @@
 """From raw to readers: decode, audit, set bad rows aside, publish the good ones to lake and warehouse.
 
-Order of events for one batch: audit (no lock held) → lock of the table → lake commit → warehouse transaction with rows,
-load, reads, coverage, quality and quarantine. A crash anywhere leaves either nothing, or a lake commit that publishing the
-same batch again completes: the batch's id is a digest of its pages, and both stores ignore what they already hold.
+Order of events for one batch: audit (no lock held) → lock of the table → journal entry in the raw store → lake commit →
+warehouse transaction with rows, load, reads, coverage, quality and quarantine. A crash anywhere leaves either nothing, or a
+journal entry and perhaps a lake commit that publishing the same batch again completes: the batch's id is a digest of its
+pages, and both stores ignore what they already hold.
 """
 
 from __future__ import annotations
@@ -11,26 +12,32 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fleetlake.changes import Change
+from fleetlake.coverage import Interval, missing
 from fleetlake.errors import BatchHeld
+from fleetlake.pipeline import entries
 from fleetlake.pipeline.aside import audit_rejects, typing_rejects
 from fleetlake.pipeline.batch import Batch, Batcher
 from fleetlake.pipeline.proof import Decisions, Judge, SecondLook, allowed_deletions, coverage_of
+from fleetlake.raw import EntryName
+from fleetlake.raw.journal import digest_of
 from fleetlake.warehouse import CheckRecord, LoadRecord, ReadRecord
 
 if TYPE_CHECKING:
+    from fleetlake.changes import Deletion
     from fleetlake.contracts import Column, Contract
     from fleetlake.lake import Lake
     from fleetlake.pipeline.extract import Extracted
     from fleetlake.pipeline.rooms import VendorRoom
     from fleetlake.pipeline.run import Run
     from fleetlake.quality.verdict import Verdict
-    from fleetlake.raw import RawStore
+    from fleetlake.raw import Journal, RawStore
     from fleetlake.reading import Feed
-    from fleetlake.warehouse import Warehouse
+    from fleetlake.warehouse import Publication, Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +57,28 @@ class Summary:
         return {dataset: dict(counter) for dataset, counter in self.counts.items()}
 
 
+@dataclass(frozen=True)
+class Before:
+    """What the journal tells of a batch that is published once more.
+
+    Attributes:
+        entry: its entry.
+        as_then: into stores made anew, under the load id and at the moment of that time, by what was decided then. ``False``:
+            into the stores that have it already, where it takes today's names and takes nothing back that came later.
+    """
+
+    entry: entries.BatchEntry
+    as_then: bool
+
+
 class Publisher:
     """Publishes what was extracted.
 
     Args:
         raw, lake, warehouse: the stores.
         room: how to read the vendor's answers.
-        docs: folder in which validation results for Data Docs are kept.
+        docs: folder in which validation results for Data Docs are kept; ``None`` = none are.
+        journal: where publications are noted; ``None`` = they are noted already, and the stores are made from it.
         second_look: asks the vendor again before rows are marked deleted; ``None`` = nobody can be asked.
     """
 
@@ -67,6 +89,8 @@ class Publisher:
         warehouse: Warehouse,
         room: VendorRoom,
         docs: Path | None,
+        *,
+        journal: Journal | None,
         second_look: SecondLook | None = None,
     ) -> None:
         self._raw = raw
@@ -74,6 +98,7 @@ class Publisher:
         self._warehouse = warehouse
         self._room = room
         self._docs = docs
+        self._journal = journal
         self._judge = Judge(warehouse, second_look)
 
     def publish(self, run: Run, feed: Feed, contract: Contract, extracted: Sequence[Extracted], summary: Summary) -> None:
@@ -83,46 +108,69 @@ class Publisher:
             BatchHeld: a critical check failed; what went before is published, this batch is recorded as held.
             StoreUnavailable, StoreConflict: try again.
         """
-        batcher = Batcher(self._raw, contract, self._room.split, self._room.derivations.get(contract.table))
+        batcher = self._batcher(contract)
         for found in batcher.batches(extracted):
             batch, decisions = self._judge.decide(run, found, batcher)
-            self._publish_batch(run, feed, batch, decisions, summary)
+            verdict = self._publish_batch(run, feed, batch, decisions, summary)
+            if verdict.held:
+                raise BatchHeld(
+                    f"{contract.table}: {verdict.reason}",
+                    where=f"load {batch.load_id}",
+                    remedy="see ops.quality_result for this load; mend the contract or the source, then run again",
+                )
 
-    def _publish_batch(self, run: Run, feed: Feed, batch: Batch, decisions: Decisions, summary: Summary) -> None:
+    def publish_again(self, before: Before, feed: Feed, contract: Contract, summary: Summary) -> None:
+        """Publish a batch of the journal once more, under today's contract and mapping.
+
+        A batch that is held counts as ``held`` in the summary; it does not stop those after it.
+
+        Raises:
+            DataError: a page is missing or damaged.
+            StoreUnavailable, StoreConflict: try again.
+        """
+        entry = before.entry
+        batch = self._batcher(contract).again(entry.parts(self._raw, feed), entry.earlier_rows, entry.foreign)
+        if before.as_then:
+            batch.load_id = entry.load_id
+        self._publish_batch(entry.run, feed, batch, entry.decisions, summary, before)
+
+    def _batcher(self, contract: Contract) -> Batcher:
+        return Batcher(self._raw, contract, self._room.split, self._room.derivations.get(contract.table))
+
+    def _publish_batch(
+        self, run: Run, feed: Feed, batch: Batch, decisions: Decisions, summary: Summary, before: Before | None = None
+    ) -> Verdict:
         contract = batch.contract
-        verdict = self._audit(run, batch)
+        verdict, references = self._audit(run, batch, before)
         quarantine = [*typing_rejects(run, batch), *audit_rejects(run, batch, verdict, self._raw, self._room.split)]
         record = self._load_record(run, feed, batch, verdict, len(quarantine))
+        content = entries.describe_batch(run, feed, batch, decisions, references, record.state)
         checks = [CheckRecord.of(result) for result in verdict.results]
         if batch.unknown_fields:
             log.warning("%s: the vendor sends fields we do not know: %s", contract.table, sorted(batch.unknown_fields))
-        if verdict.held:
-            with self._warehouse.publishing(contract) as tx:
-                tx.record_load(record)
-                tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
-                tx.record_coverage(coverage_of(run, batch, decisions, held=True))
-            raise BatchHeld(
-                f"{contract.table}: {verdict.reason}",
-                where=f"load {batch.load_id}",
-                remedy="see ops.quality_result for this load; mend the contract or the source, then run again",
-            )
-        deletions = allowed_deletions(run, batch, verdict, decisions)
-        with self._warehouse.publishing(contract) as tx:
-            self._lake.publish(contract, verdict.good, batch.load_id, deletions)
-            tx.stage(verdict.good)
-            change = tx.upsert(batch.load_id)
-            for deletion in deletions:
-                change += tx.mark_deleted(deletion, batch.load_id)
+        as_then = before is not None and before.as_then
+        if before and as_then:
+            record = replace(record, started_at=before.entry.started_at)
+        deletions = [] if verdict.held else allowed_deletions(run, batch, verdict, decisions)
+        change = Change()
+        with self._warehouse.publishing(contract, before.entry.name.moment if before and as_then else None) as tx:
+            record = replace(record, journal=self._note(tx, batch, record, content, before))
+            if not verdict.held:
+                change = self._publish_rows(tx, batch, verdict, deletions)
             tx.record_load(record.with_change(change))
-            tx.record_reads([self._read_record(run, feed, batch, item) for item in batch.reads])
             tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
-            tx.resolve_older(item.read.key.folder for item in batch.whole)
-            tx.record_quarantine(quarantine)
-            tx.record_coverage(coverage_of(run, batch, decisions))
-            for item in batch.reads:
-                if item.read.stream and item.is_complete and item.cursor:
-                    tx.advance_cursor(run.account.name, contract.table, item.read.scope, item.cursor, item.read.since)
-            tx.record_changes(record)
+            if not verdict.held:
+                tx.record_reads([self._read_record(run, feed, batch, item) for item in batch.reads])
+                if before is None or as_then:
+                    tx.resolve_older(item.read.key.folder for item in batch.whole)
+                tx.record_quarantine(quarantine, reopen=before is None or as_then)
+            intervals = coverage_of(run, batch, decisions, held=verdict.held)
+            tx.record_coverage(intervals if before is None or as_then else self._unproven(intervals))
+            if not verdict.held:
+                for item in batch.reads:
+                    if item.read.stream and item.is_complete and item.cursor:
+                        tx.advance_cursor(run.account.name, contract.table, item.read.scope, item.cursor, item.read.since)
+                tx.record_changes(record)
         summary.add(
             contract.table,
             read=batch.rows_read,
@@ -132,8 +180,45 @@ class Publisher:
             deleted=change.deleted,
             quarantined=len(quarantine),
             outside_window=batch.outside,
+            **({"held": 1} if verdict.held else {}),
         )
         log.info("%s: %s rows read, %s, %d quarantined", contract.table, batch.rows_read, change, len(quarantine))
+        return verdict
+
+    def _publish_rows(self, tx: Publication, batch: Batch, verdict: Verdict, deletions: Sequence[Deletion]) -> Change:
+        self._lake.publish(batch.contract, verdict.good, batch.load_id, deletions)
+        tx.stage(verdict.good)
+        change = tx.upsert(batch.load_id)
+        for deletion in deletions:
+            change += tx.mark_deleted(deletion, batch.load_id)
+        return change
+
+    def _note(
+        self, tx: Publication, batch: Batch, record: LoadRecord, content: dict[str, Any], before: Before | None
+    ) -> str:
+        """Write the batch into the journal, unless an entry says the same of it; returns the entry's place."""
+        if before is not None:
+            name = before.entry.name
+            if self._journal is None or (name.digest == digest_of(content) and name.load == batch.load_id):
+                return name.path
+            content = {**content, "again": name.path}
+        known = tx.is_published(batch.load_id)
+        if known and EntryName.parse(known).digest == digest_of(content):
+            return known
+        if self._journal is None:
+            raise ValueError("without a journal only what is in one can be published")
+        clock = entries.clocks_of(batch, record.started_at)
+        return self._journal.write(batch.contract.table, tx.moment, batch.load_id, content, clock=clock).path
+
+    def _unproven(self, intervals: Sequence[Interval]) -> list[Interval]:
+        """Proofs for times that have none yet: an old answer does not replace what newer ones have told."""
+        found = []
+        for item in intervals:
+            if item.state.is_proven:
+                known = self._warehouse.covered(item.account, item.dataset, [item.scope], item.window)[item.scope]
+                parts = missing(known, item.window)
+                found += [item if part == item.window else replace(item, window=part, rows=None) for part in parts]
+        return found
 
     def values(self, contract: Contract, extracted: Extracted, column: str) -> tuple[set[Any], bool]:
         """Distinct values of a column in the pages of a read, whether or not their rows pass typing and audit.
@@ -141,7 +226,7 @@ class Publisher:
         Returns:
             The values, and whether they are all: not so when a row could not be read so far as to find its value.
         """
-        batcher = Batcher(self._raw, contract, self._room.split, self._room.derivations.get(contract.table))
+        batcher = self._batcher(contract)
         values: set[Any] = set()
         are_all = True
         for batch in batcher.batches([extracted]):
@@ -153,15 +238,22 @@ class Publisher:
         are_all &= None not in values
         return values - {None}, are_all
 
-    def _audit(self, run: Run, batch: Batch) -> Verdict:
+    def _audit(self, run: Run, batch: Batch, before: Before | None) -> tuple[Verdict, entries.References]:
+        """Judge a batch; also returns what it refers to and is not known."""
         from fleetlake.quality.verdict import audit  # Great Expectations takes seconds to import: only where it judges
 
-        known = {}
+        known: dict[str, set[Any]] = {}
+        unknown: dict[str, list[Any]] = {}
         for column in batch.contract.columns:
-            if column.references:
-                values = [value for value in batch.table[column.name].unique().to_pylist() if value is not None]
-                known[column.name] = self._warehouse.known_values(column.references, values, run.account.name)
-        return audit(
+            if not column.references:
+                continue
+            values = {value for value in batch.table[column.name].unique().to_pylist() if value is not None}
+            if before and before.as_then and column.name in before.entry.references:
+                known[column.name] = values - set(before.entry.references[column.name])
+            else:
+                known[column.name] = self._warehouse.known_values(column.references, sorted(values), run.account.name)
+            unknown[column.name] = sorted(values - known[column.name])
+        verdict = audit(
             batch.contract,
             batch.table,
             window=run.window,
@@ -170,6 +262,7 @@ class Publisher:
             docs_dir=self._docs,
             account=run.account.name,
         )
+        return verdict, unknown
 
     def _load_record(self, run: Run, feed: Feed, batch: Batch, verdict: Verdict, quarantined: int) -> LoadRecord:
         fetched = [page.fetched_at for page in batch.pages]

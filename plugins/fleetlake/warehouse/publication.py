@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +38,11 @@ class Publication:
     Args:
         connection: in the transaction.
         contract: the table.
+        moment: time of the publication, UTC: what every time of writing in this transaction says.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], contract: Contract) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], contract: Contract, moment: dt.datetime) -> None:
+        self.moment = moment
         self._connection = connection
         self._contract = contract
         self._table = identifier(contract.table)
@@ -69,10 +71,10 @@ class Publication:
         inserted = self._notes.count(self._insert_statement())
         self._execute(
             sql.SQL(
-                "UPDATE ops.quarantine q SET resolved_at = now() FROM {stage} s WHERE q.resolved_at IS NULL"
+                "UPDATE ops.quarantine q SET resolved_at = %s FROM {stage} s WHERE q.resolved_at IS NULL"
                 " AND q.account = s.account AND q.dataset = %s AND q.raw_page = s.raw_page AND q.raw_index = s.raw_row"
             ).format(stage=_STAGE),
-            [self._contract.table],
+            [self.moment, self._contract.table],
         )
         return Change(inserted=inserted, updated=updated, unchanged=rows - inserted - updated)
 
@@ -102,15 +104,22 @@ class Publication:
         if deletion.present is not None and deletion.present.num_rows:
             self._copy_present(deletion.present)
             conditions.append(sql.SQL("NOT EXISTS (SELECT FROM {} p WHERE {})").format(_PRESENT, self._same_key("p")))
-        gone = sql.SQL("UPDATE {} t SET deleted_at = %(at)s, load_id = %(load_id)s, loaded_at = now() WHERE {}").format(
-            self._table, sql.SQL(" AND ").join(conditions)
+        gone = sql.SQL("UPDATE {} t SET deleted_at = %(at)s, load_id = %(load_id)s, loaded_at = {} WHERE {}").format(
+            self._table, sql.Literal(self.moment), sql.SQL(" AND ").join(conditions)
         )
         return Change(deleted=self._notes.count(gone, values))
+
+    def is_published(self, load_id: str) -> str | None:
+        """Journal entry of a load that is published already, empty when it has none; ``None`` when it is not published."""
+        row = self._connection.execute(
+            "SELECT coalesce(journal, '') FROM ops.load WHERE load_id = %s AND state = 'published'", [load_id]
+        ).fetchone()
+        return None if row is None else str(row[0])
 
     # --- what is known about the batch ------------------------------------------------------------------------------
 
     def record_load(self, record: LoadRecord) -> None:
-        """Write the batch's row of ``ops.load``; one that says published stays as it is."""
+        """Write the batch's row of ``ops.load``; of one that says published only the place in the journal changes."""
         window, change = record.window, record.change
         values: dict[str, Any] = {
             "load_id": record.load_id,
@@ -141,9 +150,15 @@ class Publication:
             "fetched_from": record.fetched_from,
             "fetched_to": record.fetched_to,
             "started_at": record.started_at,
-            "published_at": dt.datetime.now(dt.UTC),
+            "published_at": self.moment,
+            "journal": record.journal,
         }
         self._write("load", ["load_id"], [values], "ops.load.state <> 'published'")
+        if record.journal:
+            self._connection.execute(
+                "UPDATE ops.load SET journal = %s WHERE load_id = %s AND journal IS DISTINCT FROM %s",
+                [record.journal, record.load_id, record.journal],
+            )
 
     def record_reads(self, records: Iterable[ReadRecord]) -> None:
         """Write rows of ``ops.read``; a complete read stays complete."""
@@ -166,6 +181,7 @@ class Publication:
                     "is_complete": item.is_complete,
                     "cursor_to": item.cursor_to,
                     "load_id": item.load_id,
+                    "published_at": self.moment,
                 }
                 for item in records
             ],
@@ -190,14 +206,14 @@ class Publication:
                     "rows_failed": item.rows_failed,
                     "expected": item.expected,
                     "observed": item.observed,
-                    "checked_at": dt.datetime.now(dt.UTC),
+                    "checked_at": self.moment,
                 }
                 for item in checks
             ],
         )
 
-    def record_quarantine(self, records: Iterable[QuarantineRecord]) -> None:
-        """Write rows of ``ops.quarantine``; a finding that is there already is opened again."""
+    def record_quarantine(self, records: Iterable[QuarantineRecord], *, reopen: bool = True) -> None:
+        """Write rows of ``ops.quarantine``; a finding that is there already is opened again, if not told otherwise."""
         self._write(
             "quarantine",
             ["quarantine_id"],
@@ -218,10 +234,12 @@ class Publication:
                     "raw_index": item.index,
                     "load_id": item.load_id,
                     "contract_version": item.contract_version,
+                    "quarantined_at": self.moment,
                     "resolved_at": None,
                 }
                 for item in records
             ],
+            keep=("quarantined_at",) if reopen else ("quarantined_at", "resolved_at"),
         )
 
     def resolve_older(self, folders: Iterable[str]) -> None:
@@ -232,17 +250,17 @@ class Publication:
         """
         by_parent = {folder.rpartition("/")[0]: folder for folder in folders}
         self._connection.execute(
-            "UPDATE ops.quarantine SET resolved_at = now() WHERE resolved_at IS NULL AND dataset = %s"
+            "UPDATE ops.quarantine SET resolved_at = %s WHERE resolved_at IS NULL AND dataset = %s"
             " AND regexp_replace(raw_page, '/[^/]+/[^/]+$', '') = ANY(%s)"
             " AND regexp_replace(raw_page, '/[^/]+$', '') <> ALL(%s)",
-            [self._contract.table, list(by_parent), list(by_parent.values())],
+            [self.moment, self._contract.table, list(by_parent), list(by_parent.values())],
         )
 
     def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
         """Record what is known about completeness; ``supersede`` replaces even proofs."""
         intervals = list(intervals)
         self._notes.note_proofs([item for item in intervals if item.state.is_proven])
-        ledger.record(self._connection, intervals, supersede=supersede)
+        ledger.record(self._connection, intervals, supersede=supersede, at=self.moment)
 
     def record_changes(self, record: LoadRecord) -> None:
         """Leave word of the vehicle-days that this batch changed, for whoever builds on this table; call it last."""
@@ -261,10 +279,11 @@ class Publication:
             since: where the stream began; counts only when the cursor is new.
         """
         self._connection.execute(
-            "INSERT INTO ops.cursor AS c (account, dataset, scope, revision, since) VALUES (%s, %s, %s, %s, %s)"
+            "INSERT INTO ops.cursor AS c (account, dataset, scope, revision, since, updated_at) VALUES (%s, %s, %s, %s, %s, %s)"
             " ON CONFLICT (account, dataset, scope) DO UPDATE SET revision = excluded.revision,"
-            " since = coalesce(c.since, excluded.since), updated_at = now() WHERE excluded.revision > c.revision",
-            [account, dataset, scope, revision, since],
+            " since = coalesce(c.since, excluded.since), updated_at = excluded.updated_at"
+            " WHERE excluded.revision > c.revision",
+            [account, dataset, scope, revision, since, self.moment],
         )
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -339,12 +358,13 @@ class Publication:
             condition = sql.SQL("true")
         compared = (*content, deleted_at)
         return sql.SQL(
-            "UPDATE {table} t SET {assignments}, {loaded_at} = now() FROM {stage} s"
+            "UPDATE {table} t SET {assignments}, {loaded_at} = {moment} FROM {stage} s"
             " WHERE {same_key} AND {condition} AND ({old}) IS DISTINCT FROM ({new})"
         ).format(
             table=self._table,
             stage=_STAGE,
             loaded_at=sql.Identifier(LOADED_AT.name),
+            moment=sql.Literal(self.moment),
             assignments=sql.SQL(", ").join(
                 sql.SQL("{} = {}").format(sql.Identifier(name), value) for name, value in values.items()
             ),
@@ -357,11 +377,27 @@ class Publication:
     def _insert_statement(self) -> sql.Composed:
         names = column_list([column.name for column in self._contract.all_columns])
         return sql.SQL(
-            "INSERT INTO {table} AS t ({names}) SELECT {names} FROM {stage} s"
+            "INSERT INTO {table} AS t ({names}, {loaded_at}) SELECT {names}, {moment} FROM {stage} s"
             " WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same_key})"
-        ).format(table=self._table, names=names, stage=_STAGE, same_key=self._same_key("s"))
+        ).format(
+            table=self._table,
+            names=names,
+            loaded_at=sql.Identifier(LOADED_AT.name),
+            moment=sql.Literal(self.moment),
+            stage=_STAGE,
+            same_key=self._same_key("s"),
+        )
 
-    def _write(self, table: str, key: list[str], rows: list[dict[str, Any]], condition: str | None = None) -> None:
+    def _write(
+        self,
+        table: str,
+        key: list[str],
+        rows: list[dict[str, Any]],
+        condition: str | None = None,
+        *,
+        keep: Sequence[str] = (),
+    ) -> None:
+        """Insert rows; those that are there are replaced, but for the columns to keep, where the condition allows it."""
         if not rows:
             return
         names = list(rows[0])
@@ -371,7 +407,7 @@ class Publication:
             sql.SQL(", ").join(sql.Placeholder(name) for name in names),
             column_list(key),
             sql.SQL(", ").join(
-                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in names if name not in key
+                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in names if name not in (*key, *keep)
             ),
             sql.SQL(f" WHERE {condition}" if condition else ""),
         )

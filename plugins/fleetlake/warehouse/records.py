@@ -23,6 +23,7 @@ class LoadRecord:
         window: the run's window.
         state: ``published`` or ``held``.
         change: what publishing did; of a held batch nothing.
+        journal: the entry of the raw store's journal that tells of it.
         others: as the columns of ``ops.load``.
     """
 
@@ -48,6 +49,7 @@ class LoadRecord:
     fetched_from: dt.datetime | None = None
     fetched_to: dt.datetime | None = None
     started_at: dt.datetime = field(default_factory=_now)
+    journal: str | None = None
     change: Change = field(default_factory=Change)
 
     def with_change(self, change: Change) -> LoadRecord:

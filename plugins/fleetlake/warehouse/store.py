@@ -32,6 +32,16 @@ _FETCH_ROWS = 5_000
 _LOCK_TIMEOUT = "15min"
 
 
+_MOMENT = """
+INSERT INTO ops.publication AS p (dataset, moment) VALUES (%(dataset)s, coalesce(%(given)s, clock_timestamp()))
+ON CONFLICT (dataset) DO UPDATE SET moment = greatest(
+    p.moment + CASE WHEN %(given)s IS NULL THEN interval '1 microsecond' ELSE interval '0' END, excluded.moment
+)
+RETURNING moment
+"""
+"""The next moment of a table. One that is given moves the clock on, never back."""
+
+
 class Warehouse:
     """A PostgreSQL database of version 14 or newer. Safe for threads; not to be shared with a forked process.
 
@@ -101,8 +111,13 @@ class Warehouse:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def publishing(self, contract: Contract) -> Iterator[Publication]:
+    def publishing(self, contract: Contract, moment: dt.datetime | None = None) -> Iterator[Publication]:
         """A transaction that publishes into one table, alone: other publishers of the table wait until it ends.
+
+        Args:
+            contract: the table.
+            moment: when it was published, of a publication that is repeated from the journal; default: now, by the
+                server's clock, and later than every publication of the table before.
 
         Raises:
             StoreConflict: another publisher held the table too long.
@@ -112,7 +127,8 @@ class Warehouse:
             connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"fleetlake:publish:{contract.table}"]
             )
-            yield Publication(connection, contract)
+            [(latest,)] = connection.execute(_MOMENT, {"dataset": contract.table, "given": moment})
+            yield Publication(connection, contract, moment or latest)
             connection.commit()
 
     def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
