@@ -9,6 +9,7 @@ on the schema object
     ``loadedBy``    the DAG that loads the table, as the vendor's first account has it; absent: none does
     ``scopeColumn`` the column that holds the scope of a request (vehicle or device id); absent: fleet-wide
     ``timeColumn``  the column that places a row in a window and in a day partition; absent: no partitions
+    ``receivedColumn`` the column that says when the vendor had the row; absent: the vendor does not tell
     ``merge``       ``replace`` (default) or ``coalesce``: a null never overwrites a known value
     ``ignored``     vendor fields left out on purpose; any other field without a column is reported as unknown
 
@@ -76,6 +77,7 @@ class Column:
         minimum, maximum, pattern, enum: allowed values; ``None`` = not checked.
         severity: severity of this column's checks: ``warning``, ``error`` or ``critical``.
         references: ``schema.table.column`` whose values these must be, or ``None``.
+        is_personal: it may say who somebody is (ODCS ``classification: personal``); not shown where differences are told.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Column:
     enum: tuple[Any, ...] | None = None
     severity: str = "error"
     references: str | None = None
+    is_personal: bool = False
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -152,7 +155,7 @@ class Contract:
         kind: how the feed is read.
         loaded_by: base id of the DAG that loads it (``Account.dag_id`` makes the account's of it); ``None`` = none does.
         columns: business columns in order, without ``account`` and the provenance columns.
-        scope_column, time_column: see the module.
+        scope_column, time_column, received_column: see the module.
         merge: ``replace`` or ``coalesce``.
         ignored: vendor fields left out on purpose.
         checks: checks on the batch.
@@ -171,6 +174,7 @@ class Contract:
     loaded_by: str | None = None
     scope_column: str | None = None
     time_column: str | None = None
+    received_column: str | None = None
     merge: str = "replace"
     ignored: frozenset[str] = frozenset()
     checks: tuple[TableCheck, ...] = ()
@@ -306,7 +310,9 @@ def _contract(path: Path, document: OpenDataContractStandard, schema: SchemaObje
     if schema.name != path.stem:
         raise ContractError(f"table {schema.name!r} in file {path.name}", where=where, remedy="give both the same name")
     custom = _custom(
-        schema.customProperties, ("feed", "kind", "loadedBy", "scopeColumn", "timeColumn", "merge", "ignored"), where
+        schema.customProperties,
+        ("feed", "kind", "loadedBy", "scopeColumn", "timeColumn", "receivedColumn", "merge", "ignored"),
+        where,
     )
     for key in ("feed", "kind"):
         if key not in custom:
@@ -321,7 +327,7 @@ def _contract(path: Path, document: OpenDataContractStandard, schema: SchemaObje
                 where=where,
                 remedy="rename it",
             )
-    for key in ("scopeColumn", "timeColumn"):
+    for key in ("scopeColumn", "timeColumn", "receivedColumn"):
         if custom.get(key) and custom[key] not in names:
             raise ContractError(f"{key} {custom[key]!r} is no column", where=where, remedy=_near(custom[key], names))
     if not any(column.is_key for column in columns):
@@ -339,6 +345,7 @@ def _contract(path: Path, document: OpenDataContractStandard, schema: SchemaObje
         loaded_by=custom.get("loadedBy"),
         scope_column=custom.get("scopeColumn"),
         time_column=custom.get("timeColumn"),
+        received_column=custom.get("receivedColumn"),
         merge=_one_of(custom.get("merge", "replace"), ["replace", "coalesce"], "merge", where),
         ignored=frozenset(custom.get("ignored", ())),
         checks=tuple(_table_check(check, columns, where) for check in schema.quality or ()),
@@ -385,6 +392,7 @@ def _column(prop: SchemaProperty, path: str) -> Column:
         enum=tuple(item.value for item in prop.enum) if prop.enum else None,
         severity=_one_of(severity, list(SEVERITIES), "severity", where),
         references=references if isinstance(references, str) else None,
+        is_personal=_one_of(prop.classification or "plain", ["plain", "personal"], "classification", where) == "personal",
     )
 
 

@@ -22,6 +22,7 @@ from fleetlake.warehouse import faults, ledger
 from fleetlake.warehouse.ddl import column_list, identifier
 from fleetlake.warehouse.migrate import migrate
 from fleetlake.warehouse.publication import Publication
+from fleetlake.warehouse.snapshot import Snapshot
 from fleetlake.warehouse.texts import register_text
 from fleetlake.window import Window
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 _FETCH_ROWS = 5_000
 _LOCK_TIMEOUT = "15min"
-
-
 _MOMENT = """
 INSERT INTO ops.publication AS p (dataset, moment) VALUES (%(dataset)s, coalesce(%(given)s, clock_timestamp()))
 ON CONFLICT (dataset) DO UPDATE SET moment = greatest(
@@ -352,6 +351,12 @@ class Warehouse:
                 yield connection
         finally:
             connection.close()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """One unchanging view of all tables, for long readings; what is published meanwhile is not seen."""
+        with self.session() as connection:
+            yield Snapshot(connection)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
