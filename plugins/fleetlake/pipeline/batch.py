@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -82,6 +82,8 @@ class Batch:
         rows_of: rows of each read that ends here, those in earlier batches included, by its folder and scope.
         parts: which pages of which reads it is made of: what is needed to make it again.
         earlier_rows: rows that earlier batches hold of reads that go on in this one, by folder and scope.
+        distinct: rows that came, whatever became of them, each counted once, of each read that ends here and whose rows the
+            vendor counts; by its folder.
     """
 
     contract: Contract
@@ -98,6 +100,7 @@ class Batch:
     rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     earlier_rows: dict[tuple[str, str], int] = field(default_factory=dict)
+    distinct: dict[str, int] = field(default_factory=dict)
 
 
 Split = Callable[[str, str, bytes, Asked], "list[msgspec.Raw]"]
@@ -124,6 +127,7 @@ class Batcher:
         self._max_rows = max_rows
         self._counts: Counter[tuple[str, str]] = Counter()
         self._foreign: set[str] = set()
+        self._came: defaultdict[str, _Came] = defaultdict(lambda: _Came(contract))
 
     def batches(self, extracted: Iterable[Extracted]) -> Iterator[Batch]:
         """Batches over the reads, in order; reads without pages are passed on too, so that their failure is recorded."""
@@ -151,6 +155,17 @@ class Batcher:
         """
         self._counts = Counter(earlier_rows)
         self._foreign = set(foreign)
+        parts = list(parts)
+        batch = self._made_of([part for part in parts if not part.result.read.is_again])
+        seconds = [part for part in parts if part.result.read.is_again]
+        return _join(batch, self._made_of(seconds)) if seconds else batch
+
+    def joined(self, batch: Batch, seconds: Iterable[Extracted]) -> tuple[Batch, Batch]:
+        """A batch with the rows of second readings, which win over its own; and a batch of these rows alone."""
+        again = self._made_of([Part(result, result.pages, ends=True) for result in seconds])
+        return _join(batch, again), again
+
+    def _made_of(self, parts: Iterable[Part]) -> Batch:
         draft = _Draft(self._contract)
         for part in parts:
             for page in part.pages:
@@ -176,6 +191,8 @@ class Batcher:
             for result in batch.reads
             for scope in result.read.all_scopes
         }
+        ended = {result.read.key.folder for result in batch.reads}
+        batch.distinct = {folder: self._came.pop(folder).rows for folder in ended & self._came.keys()}
         return batch
 
     def _add(self, draft: _Draft, result: Extracted, page: PageRef) -> None:
@@ -187,6 +204,9 @@ class Batcher:
         rows = self._split(page.key.feed, contract.table, self._raw.body(page), asked(page))
         decoded = decode_rows(contract, rows, self._derivation)
         table = with_provenance(contract, decoded.table, decoded.indices, page)
+        is_counted = any(one.total is not None for one in result.pages)
+        if is_counted and contract.table == result.read.feed.datasets[0]:
+            self._came[page.key.folder].add(table, [bytes(rows[reject.index]) for reject in decoded.rejects])
         window = result.read.window
         if window is not None and contract.time_column and not result.read.stream:
             time = table[contract.time_column]
@@ -233,6 +253,24 @@ class Batcher:
         return table.filter(is_own)
 
 
+class _Came:
+    """Counts the rows of a read, those that come twice once."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._key = list(contract.key)
+        self._keys: list[pa.Table] = []
+        self._unreadable: set[bytes] = set()
+
+    def add(self, table: pa.Table, unreadable: Iterable[bytes]) -> None:
+        self._keys.append(table.select(self._key))
+        self._unreadable.update(unreadable)
+
+    @property
+    def rows(self) -> int:
+        keys = pa.concat_tables(self._keys).group_by(self._key).aggregate([])
+        return int(keys.num_rows) + len(self._unreadable)
+
+
 class _Draft:
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
@@ -255,22 +293,49 @@ class _Draft:
         may_replace = self.contract.kind is not Kind.REVISION and self.contract.merge == "replace"
         load_id = load_id_of(self.contract, self.pages, reads)
         schema = nullable_schema(self.contract)
-        table = pa.concat_tables(self.tables) if self.tables else schema.empty_table()
-        position = schema.get_field_index("load_id")
-        table = table.set_column(position, schema.field(position), pa.repeat(pa.scalar(load_id), table.num_rows))
+        table = _named(pa.concat_tables(self.tables) if self.tables else schema.empty_table(), load_id)
         return Batch(
             contract=self.contract,
             load_id=load_id,
             table=last_of_each_key(table, self.contract),
             reads=reads,
             pages=self.pages,
-            whole=[item for item in whole if may_replace and item.is_complete and item.may_delete],
+            whole=[
+                item for item in whole if may_replace and item.is_complete and item.may_delete and not item.read.is_again
+            ],
             rejects=self.rejects,
             rows_read=self.rows_read,
             outside=self.outside,
             unknown_fields=self.unknown,
             parts=self.parts,
         )
+
+
+def _join(batch: Batch, again: Batch) -> Batch:
+    """A batch with the rows of second readings; what is said of its own reads stays as it is."""
+    contract = batch.contract
+    pages, reads = [*batch.pages, *again.pages], [*batch.reads, *again.reads]
+    load_id = load_id_of(contract, pages, reads)
+    return replace(
+        batch,
+        load_id=load_id,
+        table=_named(last_of_each_key(pa.concat_tables([batch.table, again.table]), contract), load_id),
+        reads=reads,
+        pages=pages,
+        rejects=[*batch.rejects, *again.rejects],
+        rows_read=batch.rows_read + again.rows_read,
+        outside=batch.outside + again.outside,
+        unknown_fields=batch.unknown_fields | again.unknown_fields,
+        foreign=batch.foreign | again.foreign,
+        rows_of={**again.rows_of, **batch.rows_of},
+        parts=[*batch.parts, *again.parts],
+    )
+
+
+def _named(table: pa.Table, load_id: str) -> pa.Table:
+    """The table with its load's id in every row."""
+    position = table.schema.get_field_index("load_id")
+    return table.set_column(position, table.schema.field(position), pa.repeat(pa.scalar(load_id), table.num_rows))
 
 
 def asked(page: PageRef) -> Asked:

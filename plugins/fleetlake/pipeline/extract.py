@@ -122,6 +122,11 @@ class Extracted:
         return self.read.all_scopes if self.is_complete else ()
 
 
+def first_of(folder: str) -> str:
+    """Folder of the read that a second reading is about; any other folder as it is."""
+    return folder.removesuffix(_AGAIN)
+
+
 def extract(raw: RawStore, source: Source, reads: Iterable[Read]) -> Iterator[Extracted]:
     """Carry out reads one after the other; the failure of one does not stop the others.
 

@@ -181,9 +181,6 @@ class Pipeline:
         extracted = list(extract(self._parts.raw, self._parts.source, reads))
         step.took(reads, extracted)
         publisher = self._parts.publisher
-        if feed.kind is Kind.SNAPSHOT:
-            for result in extracted:
-                result.may_delete = feed.per_scope or self._vehicles.is_believed(run, result)
         for table in feed.datasets:
             publisher.publish(run, feed, self._parts.contracts[table], extracted, summary)
         for result in extracted:

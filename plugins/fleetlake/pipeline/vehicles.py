@@ -1,14 +1,12 @@
-"""The vehicles of an account: which there are, what people call them, and whether a list of them is believed."""
+"""The vehicles of an account: which there are, and what people call them."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from fleetlake.errors import UnknownVehicle
-from fleetlake.pipeline.extract import Extracted, Read, extract
 from fleetlake.pipeline.parts import Parts, scope_column
 from fleetlake.reading import Kind
 
@@ -67,39 +65,3 @@ class Vehicles:
                 )
             chosen.add(names[vehicle.lower()])
         return sorted(chosen)
-
-    def is_believed(self, run: Run, result: Extracted) -> bool:
-        """Whether a list (of vehicles, of geofences …) may mark what it lacks as deleted.
-
-        A list carries no proof that it is whole. So what is missing must be missing from a second reading too, and a list
-        that lost more than a tenth of its items (and more than one) is not believed at all, unless forced.
-        """
-        contract = self._parts.contracts[result.read.feed.datasets[0]]
-        column = contract.scope_column or contract.key[1]
-        rows = self._parts.warehouse.rows(contract, account=self._parts.account.name, columns=["deleted_at", column])
-        known = {str(row[column]) for row in rows if row["deleted_at"] is None}
-
-        def missing(answer: Extracted) -> set[str]:
-            values, are_all = self._parts.publisher.values(contract, answer, column)
-            return known - {str(value) for value in values} if are_all else set()
-
-        gone = missing(result) if result.is_complete else set()
-        if not gone:
-            return True
-        shown = ", ".join(sorted(gone)[:SHOWN])
-        if len(gone) > max(1, len(known) // 10) and not run.force:
-            log.warning(
-                "%s: the list lacks %d of %d known (%s): none is marked deleted; force a run if they are really gone",
-                contract.table,
-                len(gone),
-                len(known),
-                shown,
-            )
-            return False
-        read = result.read
-        again = Read(feed=read.feed, key=replace(read.key, read=f"{read.key.read}-again"))
-        for second in extract(self._parts.raw, self._parts.source, [again]):
-            if second.is_complete and gone <= missing(second):
-                return True
-        log.warning("%s: a second reading does not confirm that %s is gone", contract.table, shown)
-        return False
