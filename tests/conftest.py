@@ -149,9 +149,9 @@ class S3:
 
     ACCESS_KEY = "AKIATESTSTESTSTESTST"
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("s3_server.py"))],
+            [sys.executable, str(Path(__file__).with_name("s3_server.py")), *arguments],
             stdin=subprocess.PIPE,  # the server ends when we do
             stdout=subprocess.PIPE,
             text=True,

@@ -1,5 +1,7 @@
 """A real S3 server for tests, as a process of its own: moto's, only its S3 part.
 
+With ``--overwrites`` it is one of those that do not know conditional writes.
+
 It prints its address when it listens, and ends when its standard input ends, which also happens when the tests are killed.
 
 moto looks whether an object is there and writes it in two steps. S3 does so in one, and our exclusive creation rests on
@@ -37,6 +39,8 @@ class OneAtATime:
         stream = environ["wsgi.input"]
         environ["wsgi.input"] = io.BytesIO(stream.read(int(length)) if length else b"")
         key = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition("/")[0]
+        if "--overwrites" in sys.argv:
+            environ.pop("HTTP_IF_NONE_MATCH", None)
         if key != ACCESS_KEY:
             return self._refuse(environ, start_response, key)
         with self._lock:

@@ -32,6 +32,7 @@ from fleetlake.changes import Change, Deletion, conform
 from fleetlake.contracts import Contract
 from fleetlake.errors import ContractError, DataError, FleetlakeError, StoreConflict, StoreUnavailable
 from fleetlake.lake.merging import matches, merge, needed
+from fleetlake.lake.objects import remedy, storage_options, words
 from fleetlake.window import Window
 
 DAY_COLUMN = "day"
@@ -47,12 +48,12 @@ class Lake:
 
     Args:
         url: local folder or object-store URL (``s3://bucket/lake``).
-        storage_options: options of the object store; the usual environment variables (``AWS_…``) work without.
+        options: options of the object store; ``None`` = those of ``lake.objects``, with the usual ``AWS_…`` variables.
     """
 
-    def __init__(self, url: str, storage_options: Mapping[str, str] | None = None) -> None:
+    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
         self.url = (url if "://" in url else str(Path(url).expanduser().absolute())).rstrip("/")
-        self._options = dict(storage_options) if storage_options else None
+        self._options = storage_options(self.url) if options is None else dict(options)
 
     def uri(self, contract: Contract) -> str:
         """Where the dataset's table is."""
@@ -338,6 +339,11 @@ class Lake:
             )
         return DeltaTable(self.uri(contract), storage_options=self._options)
 
+    def _shaped(self, contract: Contract, scanner: pa_dataset.Scanner, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        with self._reported(contract):  # files are opened while the batches are read
+            for batch in scanner.to_batches():
+                yield _shaped(batch, schema)
+
     @staticmethod
     def _dataset(table: DeltaTable) -> pa_dataset.Dataset:
         return table.to_pyarrow_dataset()
@@ -351,11 +357,10 @@ class Lake:
         except (SchemaMismatchError, DeltaProtocolError, pa.ArrowInvalid) as error:
             raise DataError(f"the lake cannot take the batch: {error}", where=self.uri(contract)) from error
         except (DeltaError, OSError) as error:
+            # Without the cause: it repeats a store's whole answer, credentials included.
             raise StoreUnavailable(
-                f"the lake fails: {error}",
-                where=self.uri(contract),
-                remedy="check FLEETLAKE_LAKE_URL, free space, permissions and, for an object store, its credentials",
-            ) from error
+                f"the lake fails: {words(error)}", where=self.uri(contract), remedy=remedy(error)
+            ) from None
 
 
 def _nullable(contract: Contract) -> pa.Schema:

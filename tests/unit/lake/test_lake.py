@@ -14,6 +14,7 @@ from fleetlake.changes import Change
 from fleetlake.contracts import Column, Contract
 from fleetlake.errors import ContractError, StoreUnavailable
 from fleetlake.lake import Deletion, Lake
+from fleetlake.lake.objects import remedy, storage_options, words
 from fleetlake.reading import Kind
 from fleetlake.window import Window
 
@@ -164,3 +165,31 @@ def test_a_lake_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     of = contract()
     with pytest.raises(StoreUnavailable, match="FLEETLAKE_LAKE_URL"):
         Lake(str(tmp_path / "lake")).publish(of, batch(of, ("a", 1, 1.0)), "L1")
+
+
+def test_a_file_that_is_missing_is_told_while_rows_are_read(lake: Lake) -> None:
+    of = contract()
+    lake.publish(of, batch(of, ("a", 1, 1.0)), "L1")
+    (file,) = files(lake, of)
+    Path(file.removeprefix("file://")).unlink()
+    with pytest.raises(StoreUnavailable, match=r"the lake fails: .*sample/ride.*FLEETLAKE_LAKE_URL"):
+        list(lake.rows(of))
+
+
+def test_options_of_an_object_store_follow_its_address() -> None:
+    assert storage_options("/data/lake", {}) is None
+    assert "aws_allow_http" not in (storage_options("s3://b/lake", {}) or {})
+    assert "aws_allow_http" not in (storage_options("s3://b/lake", {"AWS_ENDPOINT_URL": "https://s3.local"}) or {})
+    assert (storage_options("s3://b/lake", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}) or {})["aws_allow_http"] == "true"
+
+
+def test_what_an_object_store_answers_is_told_without_what_it_repeats() -> None:
+    answer = (
+        "Generic S3 error\n \x1b[31m↳\x1b[0m 400 Bad Request\n<?xml version='1.0'?><Error><Code>ExpiredToken</Code><Message>"
+        "The provided token has expired.</Message><Token-0>IQoJb3JpZ2lu</Token-0><AWSAccessKeyId>AKIA1</AWSAccessKeyId></Error>"
+    )
+    assert words(OSError(answer)) == "ExpiredToken: The provided token has expired."
+    assert "AWS_SESSION_TOKEN" in remedy(OSError(answer))
+    assert words(OSError("Generic S3 error\n ↳ error sending request\n<?xml version='1.0'?><Token-0>t</Token-0>")) == (
+        "Generic S3 error · error sending request"
+    )
