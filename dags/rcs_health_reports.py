@@ -25,7 +25,7 @@ TABLES = ["rcs.vehicle", "rcs.health_report", "rcs.trouble"]
 for account in accounts_of("rcs"):
     with DAG(**day_dag("rcs_health_reports", account, doc=__doc__, tags=["health"])):
         vehicles = PlanOperator(task_id="load_vehicles", entity_feed=VEHICLES, feeds=[])
-        overview = RcsHealthReportOperator(task_id="fetch_overview", details=DETAILS)
+        overview = RcsHealthReportOperator(task_id="fetch_overview")
         reports = LoadOperator.partial(task_id="load_reports", feeds=[DETAILS]).expand(scopes=overview.output)
         certify = CertifyOperator(task_id="certify_reports", datasets=TABLES, outlets=assets(account, TABLES))
         vehicles >> overview >> reports >> certify

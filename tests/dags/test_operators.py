@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -24,7 +23,7 @@ from fleetlake.errors import (
 )
 from fleetlake.operators import CertifyOperator, LoadOperator, PlanOperator, RcsHealthReportOperator
 from fleetlake.operators.base import FleetOperator, find_account, run_of
-from fleetlake.operators.rcs import JOB
+from fleetlake.pipeline.job_table import Stage
 from fleetlake.reading import Lane
 from fleetlake.settings import Settings
 from fleetlake.triggers.rcs import RcsReportTrigger
@@ -41,19 +40,8 @@ def context(run_type="scheduled", *, partition="2026-11-01", **params) -> dict[s
         "params": {"vehicles": [], "force": False, "window_start": None, "window_end": None, **params},
         "partition_key": partition,
         "partition_date": dt.datetime.fromisoformat(partition).replace(tzinfo=dt.UTC) if partition else None,
-        "task_state_store": Store(),
         "outlet_events": Events(),
     }
-
-
-class Store(dict):
-    """A task state store that forgets nothing; notes the order of what happens."""
-
-    def set(self, key, value):
-        self[key] = json.loads(json.dumps(value))
-
-    def delete(self, key):
-        self.pop(key, None)
 
 
 class Events(dict):
@@ -215,7 +203,11 @@ def report(**arguments):
     return RcsHealthReportOperator(task_id="fetch_overview", account="main", **arguments)
 
 
-def deferred(operator, task_context) -> TaskDeferred:
+def job(stage, token=None):
+    return SimpleNamespace(stage=stage, token=token)
+
+
+def deferred(operator, task_context):
     with pytest.raises(TaskDeferred) as caught:
         operator.execute(task_context)
     return caught.value
@@ -225,13 +217,12 @@ def event(status, token="t-1", message=""):
     return {"status": status, "token": token, "message": message}
 
 
-def test_the_report_is_asked_for_once_and_waited_for_without_a_worker(pipeline):
-    pipeline.answers["submit"] = "t-1"
-    task_context = context()
+@pytest.mark.parametrize("stage", [Stage.ASKED, Stage.RUNNING, Stage.SUCCEEDED])
+def test_a_report_that_is_asked_for_is_waited_for_without_a_worker(pipeline, stage):
+    pipeline.answers["ask"] = job(stage, "t-1")
     before = time.time()
-    waiting = deferred(report(timeout_s=600), task_context)
-    assert task_context["task_state_store"] == {JOB: {"token": "t-1", "window": str(DAY)}}
-    assert pipeline.calls == [("submit", {"feed": "health_overview"})]
+    waiting = deferred(report(timeout_s=600), context())
+    assert pipeline.calls == [("ask", {"feed": "health_overview"})]
     assert waiting.method_name == "collect"
     assert waiting.timeout.total_seconds() > 600, "Airflow's own time-out is only a net below the trigger's"
     assert isinstance(waiting.trigger, RcsReportTrigger)
@@ -247,98 +238,58 @@ def test_the_report_is_asked_for_once_and_waited_for_without_a_worker(pipeline):
     }
 
 
-def test_the_token_is_kept_even_if_everything_after_the_request_fails(pipeline):
-    pipeline.answers["submit"] = "t-1"
-    pipeline.close_error = StoreUnavailable("the connection broke while closing")
-    task_context = context()
-    with pytest.raises(StoreUnavailable):
-        report().execute(task_context)
-    assert task_context["task_state_store"][JOB]["token"] == "t-1"
-    pipeline.close_error = None
-    assert deferred(report(), task_context).trigger.token == "t-1"
-    assert len(pipeline.named("submit")) == 1
-
-
-def test_a_retry_attaches_to_the_report_asked_for_before(pipeline):
-    task_context = context()
-    task_context["task_state_store"][JOB] = {"token": "t-0", "window": str(DAY)}
-    assert deferred(report(), task_context).trigger.token == "t-0"
-    assert pipeline.calls == []
-
-
-def test_a_report_about_another_window_is_not_taken(pipeline):
-    # The run was cleared and given other params while its report was still pending.
-    pipeline.answers["submit"] = "t-1"
-    task_context = context()
-    task_context["task_state_store"][JOB] = {"token": "t-0", "window": str(Window.day("2026-10-31"))}
-    assert deferred(report(), task_context).trigger.token == "t-1"
+@pytest.mark.parametrize("stage", [Stage.COLLECTED, Stage.ABANDONED])
+def test_where_there_is_nothing_to_wait_for_the_vehicles_to_read_come_at_once(pipeline, stage):
+    pipeline.answers |= {"ask": job(stage), "collect": [["5"], ["6"]]}
+    assert report().execute(context()) == [["5"], ["6"]]
+    assert [verb for verb, _ in pipeline.calls] == ["ask", "collect"]
 
 
 def test_a_backfill_waits_in_its_own_lane(pipeline):
-    pipeline.answers["submit"] = "t-1"
+    pipeline.answers["ask"] = job(Stage.ASKED, "t-1")
     assert deferred(report(), context("backfill")).trigger.lane == "backfill"
 
 
-def test_a_request_that_fails_leaves_no_token(pipeline):
-    pipeline.answers["submit"] = VendorUnavailable("502")
+def test_a_run_knows_how_often_it_was_cleared():
     task_context = context()
+    assert run_of(task_context, ACCOUNT).clears == 0
+    task_context["dag_run"].clear_number = 2
+    assert run_of(task_context, ACCOUNT).clears == 2
+
+
+def test_a_request_that_fails_fails_the_try(pipeline):
+    pipeline.answers["ask"] = VendorUnavailable("502")
     with pytest.raises(VendorUnavailable):
-        report().execute(task_context)
-    assert task_context["task_state_store"] == {}
+        report().execute(context())
 
 
-def pending() -> dict[str, Any]:
-    task_context = context()
-    task_context["task_state_store"][JOB] = {"token": "t-1", "window": str(DAY)}
-    return task_context
+@pytest.mark.parametrize("status", ["success", "error", "unreadable"])
+def test_whatever_the_trigger_saw_the_worker_asks_the_pipeline(pipeline, status):
+    pipeline.answers["collect"] = [["5"], ["6"]]
+    assert report().collect(context(), event(status, message="no data")) == [["5"], ["6"]]
+    assert pipeline.calls == [("collect", {"feed": "health_overview"})]
 
 
-def test_a_collected_report_is_forgotten_so_that_a_cleared_run_asks_anew(pipeline):
-    pipeline.answers |= {"collect": [["5"], ["6"]], "submit": "t-2"}
-    task_context = pending()
-    assert report().collect(task_context, event("success")) == [["5"], ["6"]]
-    assert pipeline.calls == [("collect", {"feed": "health_overview", "token": "t-1", "details": "health_reports"})]
-    assert task_context["task_state_store"] == {}
-    assert deferred(report(), task_context).trigger.token == "t-2"
+@pytest.mark.parametrize("error", [JobFailed("the vendor lost it"), StoreUnavailable("the warehouse is down")])
+def test_a_failure_while_collecting_fails_the_try(pipeline, error):
+    pipeline.answers["collect"] = error
+    with pytest.raises(type(error)):
+        report().collect(context(), event("success"))
 
 
-@pytest.mark.parametrize("how", ["seen by the trigger", "seen by the worker"])
-def test_a_dead_report_is_forgotten_so_that_the_retry_asks_anew(pipeline, how):
-    pipeline.answers["collect"] = JobFailed("the vendor lost it")
-    task_context = pending()
-    status = "error" if how == "seen by the trigger" else "success"
-    with pytest.raises(JobFailed):
-        report().collect(task_context, event(status, message="no data"))
-    assert task_context["task_state_store"] == {}
-
-
-def test_a_report_that_is_late_stays_ours(pipeline):
-    task_context = pending()
+def test_a_report_that_is_late_is_waited_for_by_the_next_try(pipeline):
     with pytest.raises(JobPending, match="not finished"):
-        report().collect(task_context, event("timeout"))
-    assert task_context["task_state_store"][JOB]["token"] == "t-1"
+        report().collect(context(), event("timeout"))
     assert pipeline.calls == []
-
-
-@pytest.mark.parametrize("status", ["success", "unreadable"])
-def test_a_failure_while_collecting_keeps_the_token(pipeline, status):
-    pipeline.answers["collect"] = StoreUnavailable("the warehouse is down")
-    task_context = pending()
-    with pytest.raises(StoreUnavailable):
-        report().collect(task_context, event(status))
-    assert task_context["task_state_store"][JOB]["token"] == "t-1"
 
 
 @pytest.mark.parametrize("strange", [None, {}, {"status": "success"}, {"status": "done", "token": "t-1"}])
 def test_an_event_that_is_not_ours_is_refused(pipeline, strange):
-    task_context = pending()
     with pytest.raises(RuntimeError, match="none of ours"):
-        report().collect(task_context, strange)
-    assert task_context["task_state_store"][JOB]["token"] == "t-1"
+        report().collect(context(), strange)
+    assert pipeline.calls == []
 
 
-def test_a_killed_task_sends_nothing_and_keeps_its_token(pipeline):
-    task_context = pending()
+def test_a_killed_task_sends_nothing(pipeline):
     report().on_kill()
     assert pipeline.calls == []
-    assert task_context["task_state_store"][JOB]["token"] == "t-1"

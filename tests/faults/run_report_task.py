@@ -1,6 +1,6 @@
 """Run the one-task DAG of `test_report_crashes.py` in this process, and die by SIGKILL at the moment named.
 
-usage: run_report_task.py <moment> <day> [again]
+usage: run_report_task.py <moment> <day> [again | cleared]
 """
 
 from __future__ import annotations
@@ -10,29 +10,54 @@ import os
 import signal
 import sys
 
-moment, day, again = sys.argv[1], dt.date.fromisoformat(sys.argv[2]), "again" in sys.argv[3:]
+moment, day, how = sys.argv[1], dt.date.fromisoformat(sys.argv[2]), sys.argv[3:]
 
 
 def die(*_args, **_kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main() -> int:
-    from airflow.dag_processing.dagbag import DagBag
-    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
-    from fleetlake.operators import RcsHealthReportOperator
+def dies_after(kind, name):
+    real = getattr(kind, name)
 
-    if moment == "the report is asked for, the token is not kept yet":
-        TaskStateStoreAccessor.set = die
-    elif moment == "the token is kept, the task not deferred yet":
+    def call(*args, **kwargs):
+        real(*args, **kwargs)
+        die()
+
+    setattr(kind, name, call)
+
+
+def plant():
+    """Where the process dies."""
+    from fleetlake.operators import RcsHealthReportOperator
+    from fleetlake.pipeline.job_table import Desk
+    from fleetlake.pipeline.jobs import Jobs
+    from fleetlake.vendors.rcs.source import RcsSource
+
+    if moment == "before the intent":
+        Desk.intend = die
+    elif moment == "intended, not sent":
+        Desk.sending = die
+    elif moment == "sent, token not stored":
+        Desk.asked = die
+    elif moment == "token stored, not deferred":
         RcsHealthReportOperator.defer = die
-    elif moment == "the report is home, the token not forgotten yet":
-        TaskStateStoreAccessor.delete = die
+    elif moment == "the trigger polls":
+        dies_after(RcsSource, "poll")
+    elif moment == "home, not published":
+        Jobs._publish = die
+    elif moment == "collected, Airflow not told":
+        dies_after(RcsHealthReportOperator, "collect")
     elif moment != "never":
         raise SystemExit(f"no moment {moment!r}")
 
+
+def main() -> int:
+    from airflow.dag_processing.dagbag import DagBag
+
+    plant()
     [dag] = DagBag(dag_folder=os.environ["AIRFLOW__CORE__DAGS_FOLDER"]).dags.values()
-    if again:
+    if how:
         return next_try(dag)
     run = dag.test(
         logical_date=dt.datetime.combine(day, dt.time(), dt.UTC),
@@ -44,9 +69,10 @@ def main() -> int:
 def next_try(dag) -> int:
     """Run the task of an existing run once more: what the scheduler does with a retry, or with a task that was cleared.
 
-    `dag.test` cannot: it makes a new run, whose task has no state yet.
+    `dag.test` cannot: it makes a new run.
     """
     from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
     from airflow.sdk.definitions.dag import _run_task
     from airflow.utils.session import create_session
     from airflow.utils.state import TaskInstanceState
@@ -59,8 +85,13 @@ def next_try(dag) -> int:
         ti.state = TaskInstanceState.SCHEDULED
         ti.try_number += 1
         ti.clear_next_method_args()
+        if how == ["cleared"]:
+            ti.dag_run.clear_number += 1  # what clearing does, and what a retry does not
         session.commit()
-        result = _run_task(ti=ti, task=dag.get_task(ti.task_id), run_triggerer=True)
+        task_id, run_id = ti.task_id, ti.run_id
+        result = _run_task(ti=ti, task=dag.get_task(task_id), run_triggerer=True)
+        query = select(XComModel.value).where(XComModel.task_id == task_id, XComModel.run_id == run_id)
+        print(f"returned {session.scalars(query.where(XComModel.key == 'return_value')).all()}")
     return ended(result and result.ti.state)
 
 

@@ -100,4 +100,5 @@ def run_of(context: Mapping[str, Any], account: Account) -> Run:
         force=bool(params.get("force")),
         mode="stream" if run_type == "scheduled" else "window",
         try_number=context["ti"].try_number,
+        clears=getattr(context["dag_run"], "clear_number", None) or 0,
     )

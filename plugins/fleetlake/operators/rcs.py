@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from fleetlake.errors import JobFailed, JobPending
+from fleetlake.errors import JobPending
 from fleetlake.operators.base import FleetOperator, find_account
 from fleetlake.settings import Settings
 from fleetlake.triggers.rcs import FIRST_POLL_S, RcsReportTrigger
@@ -15,22 +15,17 @@ from fleetlake.triggers.rcs import FIRST_POLL_S, RcsReportTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-JOB = "report_job"
-"""Key in the task's state store: ``{"token": …, "window": …}`` of the report asked for and not collected yet."""
-
 
 class RcsHealthReportOperator(FleetOperator):
     """Ask RCS for the overview of all health reports of the window, wait for it in the triggerer, collect it.
 
-    RCS answers the request with a token and cannot list or cancel jobs, so the token is all there is. It is kept in the
-    task's state store from the moment it is known until the report is in raw: a worker or triggerer that dies in between
-    costs nothing, the next try attaches to the same report. It is forgotten when the report is collected, or dead at the
-    vendor: a run that is cleared afterwards asks anew. Returns chunks of the vehicles that the report names.
+    A thin skin over ``Pipeline.ask`` and ``Pipeline.collect``: what was asked for stands in ``ops.job``, so a worker or
+    triggerer that dies costs no second request. A run that is cleared after its report was collected asks anew. Returns
+    chunks of the vehicles that the report names; of all vehicles, when there is no knowing whether RCS took the request.
 
     Args:
         feed: the report's feed.
-        details: per-vehicle feed that completes the report.
-        timeout_s: how long to wait for the report in one try. The token outlives it.
+        timeout_s: how long to wait for the report in one try. The report outlives it.
         first_poll_s: pause before the first poll, see ``fleetlake.triggers.rcs``.
     """
 
@@ -38,7 +33,6 @@ class RcsHealthReportOperator(FleetOperator):
         self,
         *,
         feed: str = "health_overview",
-        details: str = "health_reports",
         timeout_s: float = 1800,
         first_poll_s: float = FIRST_POLL_S,
         execution_timeout: timedelta | None = timedelta(minutes=30),
@@ -46,30 +40,22 @@ class RcsHealthReportOperator(FleetOperator):
     ) -> None:
         super().__init__(execution_timeout=execution_timeout, **kwargs)
         self.feed = feed
-        self.details = details
         self.timeout_s = timeout_s
         self.first_poll_s = first_poll_s
 
-    def execute(self, context: Context) -> None:
-        """Ask for the report, unless an earlier try did, and defer."""
-        store = context["task_state_store"]
+    def execute(self, context: Context) -> list[list[str]] | None:
+        """Ask for the report, unless an earlier try did, and defer; without a report to wait for, collect at once."""
         with self.pipeline(context) as (pipeline, run):
-            job = store.get(JOB)
-            if isinstance(job, dict) and job.get("window") == str(run.window):
-                token = str(job["token"])
-                self.log.info("Attaching to report %s, asked for by an earlier try", token)
-            else:
-                token = pipeline.submit(run, feed=self.feed)
-                # Nothing may come between these two lines: a crash here costs a second request.
-                store.set(JOB, {"token": token, "window": str(run.window)})
-                self.log.info("Asked for report %s", token)
+            job = pipeline.ask(run, feed=self.feed)
+            if not job.stage.is_open:
+                return pipeline.collect(run, feed=self.feed)
             lane = run.lane
         self.defer(
             trigger=RcsReportTrigger(
                 account=self.account,
                 conn_id=find_account(Settings.from_env(), self.account).conn_id,
                 feed=self.feed,
-                token=token,
+                token=str(job.token),
                 lane=lane.value,
                 deadline=time.time() + self.timeout_s,
                 first_poll_s=self.first_poll_s,
@@ -78,34 +64,28 @@ class RcsHealthReportOperator(FleetOperator):
             # A net below the trigger's own deadline, for the case that no triggerer runs.
             timeout=timedelta(seconds=self.timeout_s * 2 + 60),
         )
+        return None
 
     def collect(self, context: Context, event: Mapping[str, Any] | None) -> list[list[str]]:
-        """Load the finished report.
+        """Load the report, whatever the trigger has seen of it: the vendor is asked once more.
 
         Raises:
             JobFailed: the report is dead at the vendor; a retry asks anew.
             JobPending: it is not finished yet; a retry attaches to it again.
         """
         status, token, message = _checked(event)
-        store = context["task_state_store"]
         if status == "timeout":
             raise JobPending(
                 f"report {token} is not finished after {self.timeout_s:.0f} s: {message}",
                 remedy="the next try waits for the same report",
             )
-        try:
-            if status == "error":
-                raise JobFailed(f"report {token} failed: {message}", remedy="the next try asks for a new report")
-            with self.pipeline(context) as (pipeline, run):
-                chunks = pipeline.collect(run, feed=self.feed, token=token, details=self.details)
-        except JobFailed:
-            store.delete(JOB)
-            raise
-        store.delete(JOB)  # else a run that is cleared later would return this report again
-        return chunks
+        if status == "error":
+            self.log.warning("Report %s: %s", token, message)
+        with self.pipeline(context) as (pipeline, run):
+            return pipeline.collect(run, feed=self.feed)
 
     def on_kill(self) -> None:
-        """RCS cannot cancel a report. The token stays: if the task runs again, it attaches to the report."""
+        """RCS cannot cancel a report. It stays in ``ops.job``: if the task runs again, it attaches to it."""
         self.log.info("Killed. RCS has no way to cancel a report; if one was asked for, the next try attaches to it")
 
 

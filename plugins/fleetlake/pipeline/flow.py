@@ -1,4 +1,4 @@
-"""The verbs of a run: plan, load, submit, poll, collect, certify. Airflow's operators call these, and so can a test."""
+"""The verbs of a run: plan, load, ask, poll, collect, certify. Airflow's operators call these, and so can a test."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from fleetlake.reading import FLEET, Feed, JobStatus, Kind, Lane, Source
 
 if TYPE_CHECKING:
     from fleetlake.accounts import Account
+    from fleetlake.pipeline.job_table import Job
     from fleetlake.settings import Settings
     from fleetlake.warehouse import Warehouse
 
@@ -111,19 +112,27 @@ class Pipeline:
                 raise error
         return summary.as_dict()
 
-    def submit(self, run: Run, *, feed: str) -> str:
-        """Ask the vendor for a report; see ``Jobs.submit``."""
+    def ask(self, run: Run, *, feed: str) -> Job:
+        """Ask the vendor for a report, unless an earlier try did; see ``Jobs.ask``."""
         with self._recorded(run, feed):
-            return self._jobs.submit(run, feed=feed)
+            return self._jobs.ask(run, feed=feed)
 
-    def poll(self, feed: str, token: str) -> JobStatus:
-        """Ask the vendor once how a report stands."""
-        return self._jobs.poll(feed, token)
+    def poll(self, run: Run, *, feed: str) -> JobStatus:
+        """Ask the vendor once how the run's report stands; see ``Jobs.poll``."""
+        return self._jobs.poll(run, feed=feed)
 
-    def collect(self, run: Run, *, feed: str, token: str, details: str | None = None) -> list[list[str]]:
-        """Bring a finished report home and publish it; see ``Jobs.collect``."""
+    def collect(self, run: Run, *, feed: str) -> list[list[str]]:
+        """Bring the run's report home and publish it; see ``Jobs.collect``."""
         with self._recorded(run, feed):
-            return self._jobs.collect(run, feed=feed, token=token, details=details)
+            return self._jobs.collect(run, feed=feed)
+
+    def prove(self, run: Run) -> list[str]:
+        """Prove what a report would have proven, where every vehicle was read without it; see ``Jobs.prove``."""
+        return self._jobs.prove(run)
+
+    def reap_jobs(self) -> list[Job]:
+        """Bring jobs to their end that nobody else will; see ``Jobs.reap``."""
+        return self._jobs.reap()
 
     def certify(self, run: Run, *, datasets: Sequence[str]) -> dict[str, Any]:
         """Prove that the run's window is complete, and rebuild the quality pages.
@@ -136,6 +145,7 @@ class Pipeline:
         Raises:
             IncompleteAnswer: a scope of the window is not proven complete; names the first ones and their states.
         """
+        self._jobs.prove(run)
         vehicles = self._vehicles.chosen(run)
         proven: dict[str, Any] = {}
         holes: list[str] = [] if vehicles else [f"{self._vehicles.contract.table}: the account has no vehicles"]

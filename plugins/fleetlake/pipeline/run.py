@@ -27,6 +27,7 @@ class Run:
         force: ask the vendor again for what is already complete.
         mode: ``stream`` continues revision feeds where they stopped, ``window`` reads the window.
         try_number: Airflow's try, for the log only.
+        clears: how often the run was cleared: its retries share an asynchronous report, after clearing it asks anew.
     """
 
     account: Account
@@ -40,6 +41,7 @@ class Run:
     force: bool = False
     mode: Literal["stream", "window"] = "window"
     try_number: int = 1
+    clears: int = 0
 
     def wants(self, tables: Iterable[str]) -> bool:
         """At least one of some tables is wanted."""

@@ -154,11 +154,11 @@ class Place:
         run = self.run("rcs", day, **{"dag_id": "health", **changes})
         with self.pipeline("rcs") as pipeline:
             pipeline.plan(run, entity_feed="vehicles", feeds=["health_overview"])
-            token = pipeline.submit(run, feed="health_overview")
+            pipeline.ask(run, feed="health_overview")
             deadline = time.monotonic() + 30
-            while not pipeline.poll("health_overview", token).state.is_terminal:
+            while not pipeline.poll(run, feed="health_overview").state.is_terminal:
                 assert time.monotonic() < deadline, "the report never finishes"
-            for chunk in pipeline.collect(run, feed="health_overview", token=token, details="health_reports"):
+            for chunk in pipeline.collect(run, feed="health_overview"):
                 pipeline.load(run, feeds=["health_reports"], scopes=chunk)
             return pipeline.certify(run, datasets=["rcs.health_report", "rcs.trouble"])
 
