@@ -142,6 +142,7 @@ def test_what_another_has_committed_is_seen_at_once(bucket):
     for number in range(3):
         ref = other.commit(KEY, number, page(b"%d" % number), None)
         assert one.pages(KEY)[-1] == ref
+        assert one.resume_point(KEY) == (number + 1, ref)
         assert list(one.iterate("powunity"))[-1] == ref
 
 

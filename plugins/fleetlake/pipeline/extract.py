@@ -174,13 +174,25 @@ def commit_report(raw: RawStore, read: Read, page: Page) -> Extracted:
 
 
 def _extract_one(raw: RawStore, source: Source, result: Extracted) -> None:
+    """Go on after the last committed page. The pages before it are looked at when nothing is left to ask."""
     read = result.read
-    result.pages = raw.pages(read.key)
+    earlier, last = raw.resume_point(read.key)
+    result.pages = [last] if last else []
+    try:
+        _ask(raw, source, result, earlier)
+    finally:
+        if earlier > 1:
+            mine, result.pages = result.pages[1:], []  # never some without the others
+            result.pages = [*raw.pages(read.key)[:earlier], *mine]
+
+
+def _ask(raw: RawStore, source: Source, result: Extracted, earlier: int) -> None:
+    read = result.read
     while not result.is_complete:
         cursor = result.cursor
         progressed = False
         for page in _pages(source, read, cursor):
-            ref = raw.commit(read.key, len(result.pages), page, cursor)
+            ref = raw.commit(read.key, earlier + result.fetched, page, cursor)
             result.pages.append(ref)
             result.fetched += 1
             progressed = True

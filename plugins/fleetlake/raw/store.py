@@ -8,6 +8,7 @@ What lies after a missing number does not exist: the last page before the gap is
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator
 
@@ -54,7 +55,7 @@ class RawStore:
             DataError: the page that is already there is damaged.
         """
         ref = PageRef(
-            path=f"{key.folder}/{seq:06d}.page",
+            path=self._path(key.folder, seq),
             key=key,
             seq=seq,
             request=page.request,
@@ -79,6 +80,11 @@ class RawStore:
     def pages(self, key: ReadKey) -> list[PageRef]:
         """Committed pages of a read, in order; a gap ends the list."""
         return self._pages(key.folder)
+
+    def resume_point(self, key: ReadKey) -> tuple[int, PageRef | None]:
+        """How many pages of a read are committed, and the last of them: one listing and one page, however many there are."""
+        count = self._count(key.folder)
+        return count, self.meta(self._path(key.folder, count - 1)) if count else None
 
     def meta(self, path: str) -> PageRef:
         """Metadata of one page.
@@ -124,11 +130,15 @@ class RawStore:
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _pages(self, folder: str) -> list[PageRef]:
+        return [self.meta(self._path(folder, number)) for number in range(self._count(folder))]
+
+    def _count(self, folder: str) -> int:
         names = set(self._files.names(folder))
-        refs: list[PageRef] = []
-        while (name := f"{len(refs):06d}.page") in names:
-            refs.append(self.meta(f"{folder}/{name}"))
-        return refs
+        return next(number for number in itertools.count() if f"{number:06d}.page" not in names)
+
+    @staticmethod
+    def _path(folder: str, number: int) -> str:
+        return f"{folder}/{number:06d}.page"
 
     def _descend(self, folder: str, filters: list[str | None]) -> Iterator[PageRef]:
         if not filters:

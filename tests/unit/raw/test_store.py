@@ -91,6 +91,8 @@ def test_a_gap_ends_the_list(store: RawStore) -> None:
     for number in (0, 1, 3):
         store.commit(KEY, number, page(cursor=str(number), is_last=False), None)
     assert [ref.seq for ref in store.pages(KEY)] == [0, 1]
+    assert store.resume_point(KEY) == (2, store.pages(KEY)[1])
+    assert store.resume_point(dataclasses.replace(KEY, read="other")) == (0, None)
     assert store.pages(dataclasses.replace(KEY, read="other")) == []
 
 
