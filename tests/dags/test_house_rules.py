@@ -32,7 +32,7 @@ def bag(airflow_db):
 @pytest.fixture(scope="module")
 def loading(bag):
     """The DAGs that load an account."""
-    return [dag for dag in bag.dags.values() if not dag.dag_id.startswith("fleet_model")]
+    return [dag for dag in bag.dags.values() if not dag.dag_id.startswith("fleet_")]
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_the_last_task_announces_one_asset_per_table(loading):
 def test_mapped_tasks_are_named_after_their_vehicles(bag):
     for dag in bag.dags.values():
         mapped = [task for task in dag.tasks if getattr(task, "is_mapped", False)]
-        assert {task.operator_class.__name__ for task in mapped} <= {"LoadOperator"}
+        assert {task.operator_class.__name__ for task in mapped} <= {"LoadOperator", "HealOperator"}
         assert all(task.partial_kwargs["map_index_template"] for task in mapped)
 
 

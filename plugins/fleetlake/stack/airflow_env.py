@@ -75,6 +75,8 @@ def airflow_env(settings: Settings, keys: Keys, *, database_url: str, warehouse_
         "FLEETLAKE_WAREHOUSE_URL": warehouse_url,
         "FLEETLAKE_LAKE_URL": settings.lake_url,
         "FLEETLAKE_RAW_URL": settings.raw_url,
+        # Like all DAGs of the local stack it waits until somebody wants it.
+        "FLEETLAKE_SELF_HEAL": "off",
         # Several tasks share two cores: a thread per core in each of them only costs.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
