@@ -36,9 +36,9 @@ COMMENT ON COLUMN ops.usage.is_first IS 'The first feed of its task: the login o
 COMMENT ON COLUMN ops.usage.scopes IS 'Vehicles or devices asked about [count].';
 COMMENT ON COLUMN ops.usage.scope_days IS 'Vehicles times the days asked about [day]; of lists the number of lists.';
 COMMENT ON COLUMN ops.usage.reads IS 'Reads: chains of requests for one vehicle (or one batch) and one window [count].';
-COMMENT ON COLUMN ops.usage.reads_done IS 'Reads that came to the vendor''s last page [count].';
-COMMENT ON COLUMN ops.usage.pages IS 'Pages kept in the raw store [count].';
-COMMENT ON COLUMN ops.usage.requests IS 'Requests sent: pages, and logins, refusals, repeated ones [count].';
+COMMENT ON COLUMN ops.usage.reads_done IS 'Reads that came to the vendor''s last page, or that the vendor refused [count].';
+COMMENT ON COLUMN ops.usage.pages IS 'Pages kept in the raw store, and reads refused [count].';
+COMMENT ON COLUMN ops.usage.requests IS 'Requests sent: pages, logins, refusals of batches, repeated ones [count].';
 COMMENT ON COLUMN ops.usage.bytes IS 'Size of all answers'' bodies, uncompressed [byte].';
 COMMENT ON COLUMN ops.usage.answer_s IS 'Time the vendor took to answer [s].';
 COMMENT ON COLUMN ops.usage.waited_s IS 'Time spent at the rate gate [s].';

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fleetlake.errors import FleetlakeError
+from fleetlake.errors import FleetlakeError, Skippable
 from fleetlake.http.meter import metering
 from fleetlake.window import DAY
 
@@ -35,8 +35,8 @@ class Step:
     Attributes:
         scopes: vehicles asked about.
         scope_days: vehicles times days; of lists the number of lists.
-        reads, done: reads begun, and those that came to their end.
-        pages: pages that were committed.
+        reads, done: reads begun, and those that came to their end, or to a refusal.
+        pages: pages that were committed, and refusals.
     """
 
     scopes: int = 0
@@ -50,8 +50,10 @@ class Step:
         self.scopes = len({scope for read in reads for scope in read.all_scopes})
         self.scope_days = sum(len(read.all_scopes) * days_of(read) for read in reads)
         self.reads = len(reads)
-        self.done = sum(item.is_complete for item in extracted)
-        self.pages = sum(item.fetched for item in extracted)
+        refused = sum(isinstance(item.error, Skippable) and not item.is_complete for item in extracted)
+        self.done = sum(item.is_complete for item in extracted) + refused
+        # A refusal is an answer too: a vehicle that is refused today costs as much tomorrow.
+        self.pages = sum(item.fetched for item in extracted) + refused
 
 
 def days_of(read: Read) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 
-from fleetlake.errors import ConfigError, IncompleteAnswer, Retriable, ScopeUnavailable
+from fleetlake.errors import ConfigError, IncompleteAnswer, OutOfRetention, Retriable, ScopeUnavailable
 from fleetlake.http.answers import Answer
 from fleetlake.reading import Feed, Kind, Page
 from fleetlake.vendors.omni_platform import decode
@@ -28,7 +28,16 @@ FEEDS: Mapping[str, Feed] = {
         _list_feed("agents", "omni_platform.agent"),
         _list_feed("profile_groups", "omni_platform.profile_group"),
         _list_feed("profiles", "omni_platform.profile"),
-        Feed(name="events", kind=Kind.WINDOW, per_scope=False, datasets=("omni_platform.event",), max_days=1),
+        Feed(
+            name="events",
+            kind=Kind.WINDOW,
+            per_scope=False,
+            datasets=("omni_platform.event",),
+            max_days=1,
+            day_pages=30,  # a list an hour at least
+            day_bytes=500_000,
+            day_rows=1000,
+        ),
     )
 }
 
@@ -68,8 +77,9 @@ class OmniSource:
         Raises:
             Retriable: the end of the window is too young to be read for good, or a piece does not stand still.
             IncompleteAnswer: the window reaches into the future.
-            ScopeUnavailable: the vendor does not keep a part of the window any more, or does not say whether it does.
-                What it still has is paged first, without a last page: those rows are loaded, nothing is deleted.
+            OutOfRetention: the vendor does not keep a part of the window any more.
+            ScopeUnavailable: it does not say whether it does. In both cases what it still has is paged first, without a last
+                page: those rows are loaded, nothing is deleted.
         """
         if feed in LISTS:
             yield from self._list(feed)
@@ -141,13 +151,14 @@ class OmniSource:
         except OverflowError:
             return None
 
-    def _doubt(self, window: Window, first: dt.datetime) -> ScopeUnavailable | None:
+    def _doubt(self, window: Window, first: dt.datetime) -> OutOfRetention | ScopeUnavailable | None:
         """Why even a whole list would not show all that happened in a window: the vendor may have dropped a part."""
         if first > window.start:
-            return ScopeUnavailable(
-                f"the vendor keeps events for {self._ttl}: what happened before {first.isoformat()} is gone there",
+            return OutOfRetention(
+                f"the vendor keeps events for {self._ttl}: what happened before is gone there",
                 where=f"events {window}",
                 remedy="rows loaded earlier stay; if the time is wrong, set activity_ttl_unit_s in the connection",
+                since=min(first, window.end),
             )
         if self._ttl is None and self._now() - window.start > self.client.config.trusted_history:
             return ScopeUnavailable(
@@ -203,4 +214,5 @@ def _page(placed: Placed[Answer], what: str, *, cursor: str, is_last: bool) -> P
         rows=placed.rows,
         cursor=cursor,
         is_last=is_last,
+        total=placed.total if placed.offset == placed.total else None,
     )
