@@ -16,6 +16,7 @@ from fleetlake.errors import (
     CredentialsRejected,
     IncompleteAnswer,
     MalformedAnswer,
+    OutOfRetention,
     Retriable,
     ScopeUnavailable,
 )
@@ -320,12 +321,15 @@ def test_what_the_vendor_no_longer_keeps_is_not_called_complete(start: Start, op
     sandbox = start(activity_ttl=2, ttl_unit_s=86_400)
     source = opened(sandbox, activity_ttl_unit_s=86_400)
     pages: list[Page] = []
-    with pytest.raises(ScopeUnavailable, match="keeps events for 2 days"):
+    with pytest.raises(OutOfRetention, match="keeps events for 2 days") as kept:
         pages.extend(source.pages("events", scope=FLEET, window=Window.day("2026-11-18"), cursor=None))
     assert ids(pages) == truth(sandbox, Window.day("2026-11-18"))
     assert not any(page.is_last for page in pages)
-    with pytest.raises(ScopeUnavailable):
+    assert kept.value.since is not None
+    assert Window.day("2026-11-18").start < kept.value.since <= Window.day("2026-11-18").end
+    with pytest.raises(OutOfRetention) as gone:
         read(source, window=Window.day("2026-11-01"))
+    assert gone.value.since == Window.day("2026-11-01").end
     assert read(source)[-1].is_last
 
 

@@ -26,7 +26,7 @@ GROUPS = {
         "StoreUnavailable",
         "StoreConflict",
     },
-    errors.Skippable: {"ScopeUnavailable"},
+    errors.Skippable: {"ScopeUnavailable", "OutOfRetention"},
     errors.DataError: {"MalformedAnswer", "IncompleteAnswer", "CursorStuck", "BatchHeld"},
 }
 LEAVES = [

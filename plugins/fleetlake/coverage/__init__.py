@@ -11,6 +11,7 @@ from fleetlake.coverage.intervals import (
     overlay,
     proven,
     refused,
+    unproven,
 )
 
-__all__ = ["PROVEN", "Interval", "State", "carve", "clip", "merge", "missing", "overlay", "proven", "refused"]
+__all__ = ["PROVEN", "Interval", "State", "carve", "clip", "merge", "missing", "overlay", "proven", "refused", "unproven"]

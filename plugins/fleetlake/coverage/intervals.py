@@ -36,6 +36,11 @@ class State(StrEnum):
         """There is nothing left to fetch."""
         return self in PROVEN
 
+    @property
+    def is_settled(self) -> bool:
+        """No request can change it any more: it is proven, or the vendor does not keep it."""
+        return self in PROVEN or self is State.OUT_OF_RETENTION
+
 
 PROVEN = frozenset({State.COMPLETE, State.EMPTY_CONFIRMED})
 
@@ -162,16 +167,25 @@ _NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 def proven(intervals: Iterable[Interval], window: Window) -> bool:
-    """Nothing in the window is left to fetch."""
-    return not missing(intervals, window)
+    """All of the window is proven."""
+    return not unproven(intervals, window)
+
+
+def unproven(intervals: Iterable[Interval], window: Window) -> list[Window]:
+    """The parts of a window that are not proven, in order."""
+    return _left([item for item in intervals if item.state.is_proven], window)
 
 
 def missing(intervals: Iterable[Interval], window: Window) -> list[Window]:
-    """The parts of a window that are not proven, in order."""
+    """The parts of a window that are still worth asking for, in order: not proven, and not out of the vendor's retention."""
+    return _left([item for item in intervals if item.state.is_settled], window)
+
+
+def _left(intervals: Iterable[Interval], window: Window) -> list[Window]:
     holes = []
     position = window.start
     for interval in sorted(intervals, key=lambda item: item.window.start):
-        if not interval.state.is_proven or interval.window.end <= position:
+        if interval.window.end <= position:
             continue
         if interval.window.start >= window.end:
             break

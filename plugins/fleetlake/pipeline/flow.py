@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from fleetlake.coverage import missing, unproven
 from fleetlake.errors import FleetlakeError, IncompleteAnswer, Skippable
 from fleetlake.pipeline.extract import extract
 from fleetlake.pipeline.jobs import Jobs
@@ -143,7 +144,8 @@ class Pipeline:
             Per dataset the number of scopes proven complete.
 
         Raises:
-            IncompleteAnswer: a scope of the window is not proven complete; names the first ones and their states.
+            IncompleteAnswer: a scope of the window is not proven complete; names the first ones and their states. What the
+                vendor does not keep any more is told, but no failure: nobody could mend it.
         """
         self._jobs.prove(run)
         vehicles = self._vehicles.chosen(run)
@@ -154,12 +156,17 @@ class Pipeline:
             if contract.kind is Kind.SNAPSHOT or not run.wants([table]):
                 continue
             scopes = vehicles if contract.scope_column else [FLEET]
-            missing = self._parts.warehouse.missing(self._parts.account.name, table, scopes, run.window)
-            proven[table] = {"complete": len(scopes) - len(missing), "of": len(scopes)}
-            if missing:
-                named = ", ".join(sorted(missing)[:SHOWN])
-                more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-                holes.append(f"{table}: {len(missing)} of {len(scopes)} not complete ({named}{more})")
+            known = self._parts.warehouse.covered(self._parts.account.name, table, scopes, run.window)
+            open_scopes = {scope for scope, items in known.items() if missing(items, run.window)}
+            gone = {scope for scope, items in known.items() if unproven(items, run.window)} - open_scopes
+            proven[table] = {"complete": len(scopes) - len(open_scopes) - len(gone), "of": len(scopes)}
+            if gone:
+                proven[table]["out_of_retention"] = len(gone)
+                log.warning("%s: of %d of %d the vendor no longer keeps all of %s", table, len(gone), len(scopes), run.window)
+            if open_scopes:
+                named = ", ".join(sorted(open_scopes)[:SHOWN])
+                more = f" and {len(open_scopes) - SHOWN} more" if len(open_scopes) > SHOWN else ""
+                holes.append(f"{table}: {len(open_scopes)} of {len(scopes)} not complete ({named}{more})")
         self._build_docs()
         self._parts.warehouse.record_run_end(run.dag_id, run.run_id, is_complete=not holes)
         if holes:

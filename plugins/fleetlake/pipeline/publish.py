@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleetlake.changes import Change
-from fleetlake.coverage import Interval, missing
+from fleetlake.coverage import Interval, unproven
 from fleetlake.errors import BatchHeld
 from fleetlake.pipeline import entries
 from fleetlake.pipeline.aside import audit_rejects, typing_rejects
@@ -216,7 +216,7 @@ class Publisher:
         for item in intervals:
             if item.state.is_proven:
                 known = self._warehouse.covered(item.account, item.dataset, [item.scope], item.window)[item.scope]
-                parts = missing(known, item.window)
+                parts = unproven(known, item.window)
                 found += [item if part == item.window else replace(item, window=part, rows=None) for part in parts]
         return found
 

@@ -23,6 +23,7 @@ KINDS: Mapping[str, str] = {
     "repeated_page": "answer with the rows of the page before",
     "empty_page": "answer without any row",
     "reordered_page": "answer with the rows in reverse order",
+    "odd_rows": "one row in a hundred, always the same ones, says a word where its last number stands",
     "truncated_body": "a whole answer whose body is cut in the middle",
     "error_body": "status 200 with the vendor's error body",
     "html_page": "a proxy's HTML page with `status`",
@@ -39,7 +40,8 @@ class Fault:
 
     Attributes:
         kind: one of ``KINDS``.
-        vendor, method, path, customer: patterns with ``*``; the path is the request's, without query.
+        vendor, method, path, query, customer: patterns with ``*``; the path is the request's, without query.
+        consistent: of a fault on rows: a paginator's counts agree with it, so that the list seems to end there.
         skip: let this many matching requests pass first.
         count: then break this many; ``None`` = all.
         probability: of each; drawn from the sandbox's seed, so a run can be repeated.
@@ -52,7 +54,9 @@ class Fault:
     vendor: str = "*"
     method: str = "*"
     path: str = "*"
+    query: str = "*"
     customer: str = "*"
+    consistent: bool = False
     skip: int = 0
     count: int | None = None
     probability: float = 1.0
@@ -83,6 +87,9 @@ class Fault:
             if value is None and "None" in types[key]:
                 continue
             try:
+                if types[key] == "bool":
+                    data[key] = str(value).lower() in ("true", "1", "yes")
+                    continue
                 data[key] = (int(value) if "int" in types[key] else float(value)) if number else str(value)
             except (TypeError, ValueError):
                 raise ConfigError(f"{key} of a fault is {value!r}", remedy="give a number") from None
@@ -97,9 +104,15 @@ class Fault:
         pairs = [pair.partition("=") for pair in rest.split(",") if pair]
         return cls.of({"kind": kind, **{key.strip(): value.strip() for key, _, value in pairs}})
 
-    def fits(self, vendor: str, method: str, path: str, customer: str | None) -> bool:
+    def fits(self, vendor: str, method: str, path: str, customer: str | None, query: str = "") -> bool:
         """The request is one that this fault may break."""
-        asked = ((vendor, self.vendor), (method, self.method), (path, self.path), (customer or "", self.customer))
+        asked = (
+            (vendor, self.vendor),
+            (method, self.method),
+            (path, self.path),
+            (query, self.query),
+            (customer or "", self.customer),
+        )
         return all(fnmatchcase(value, pattern) for value, pattern in asked)
 
 
@@ -144,13 +157,13 @@ class FaultBoard:
                 for number, item in self._active.items()
             ]
 
-    def draw(self, vendor: str, method: str, path: str, customer: str | None) -> list[Fault]:
+    def draw(self, vendor: str, method: str, path: str, customer: str | None, query: str = "") -> list[Fault]:
         """The faults to play on this request; counts it."""
         played = []
         with self._lock:
             for number, item in self._active.items():
                 fault = item.fault
-                if not fault.fits(vendor, method, path, customer):
+                if not fault.fits(vendor, method, path, customer, query):
                     continue
                 item.matched += 1
                 if item.matched <= fault.skip or (fault.count is not None and item.played >= fault.count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 from collections import OrderedDict
@@ -54,7 +55,7 @@ class Layer:
         method, path = scope["method"], scope["path"]
         customer = self._room.customer(self._context, scope)
         with self._log.request(self._room.name, customer, method, path, scope["query_string"].decode("latin-1")) as entry:
-            faults = self._board.draw(self._room.name, method, path, customer)
+            faults = self._board.draw(self._room.name, method, path, customer, scope["query_string"].decode("latin-1"))
             entry.faults = [fault.kind for fault in faults]
             scope.setdefault("state", {})["faults"] = frozenset(entry.faults) & ROOM_KINDS
             for fault in faults:
@@ -89,19 +90,21 @@ class Layer:
         kinds = {fault.kind for fault in faults}
         if "drop_answer" in kinds:
             return None
-        self._turn_pages(answer, kinds, (customer or "", scope["path"]))
+        is_consistent = any(fault.consistent for fault in faults)
+        self._turn_pages(answer, kinds, (customer or "", scope["path"]), is_consistent=is_consistent)
         if "truncated_body" in kinds:
             answer.body = answer.body[: len(answer.body) // 2]
         answer.sent = len(answer.body) // 2 if "drop_body" in kinds else len(answer.body)
         return answer
 
-    def _turn_pages(self, answer: _Answer, kinds: set[str], key: tuple[str, str]) -> None:
+    def _turn_pages(self, answer: _Answer, kinds: set[str], key: tuple[str, str], *, is_consistent: bool) -> None:
         """Play the faults on rows, and remember this page for ``repeated_page`` while such faults are about."""
         turns: dict[str, Callable[[list[Any]], list[Any]]] = {
             "short_page": lambda rows: rows[: len(rows) // 2],
             "repeated_page": lambda rows: self._last.get(key, rows),
             "empty_page": lambda _: [],
             "reordered_page": lambda rows: rows[::-1],
+            "odd_rows": lambda rows: [_odd(row) for row in rows],
         }
         wanted = kinds & turns.keys()
         if answer.status != 200 or not (wanted or any(item["kind"] == "repeated_page" for item in self._board.listing())):
@@ -121,8 +124,32 @@ class Layer:
         while len(self._last) > _PAGES_KEPT:
             self._last.popitem(last=False)
         if wanted:
-            value = {**value, name: turned} if isinstance(value, dict) else turned
+            if isinstance(value, dict):
+                value = {**value, name: turned, **(_ending_here(value, len(turned)) if is_consistent else {})}
+            else:
+                value = turned
             answer.body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _ending_here(envelope: dict[str, Any], rows: int) -> dict[str, Any]:
+    """Counts of a paginator whose list ends with this page, of so many rows."""
+    before = (envelope.get("from") or 1) - 1
+    counts = {
+        "from": before + 1 if rows else None,
+        "to": before + rows if rows else None,
+        "total": before + rows,
+        "last_page": envelope.get("current_page"),
+    }
+    return {name: count for name, count in counts.items() if name in envelope}
+
+
+def _odd(row: Any) -> Any:
+    """The row, or if its content says so the row with a word for its last number."""
+    text = json.dumps(row, sort_keys=True).encode()
+    if not isinstance(row, dict) or int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) % 100:
+        return row
+    numbers = [name for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)]
+    return {**row, numbers[-1]: "unknown"} if numbers else row
 
 
 class _Answer:

@@ -6,7 +6,7 @@ import datetime as dt
 from itertools import pairwise
 
 import pytest
-from fleetlake.coverage import PROVEN, Interval, State, carve, clip, merge, missing, overlay, proven, refused
+from fleetlake.coverage import PROVEN, Interval, State, carve, clip, merge, missing, overlay, proven, refused, unproven
 from fleetlake.window import Window
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,19 +87,24 @@ def test_recording_colours_exactly_the_hours_that_may_change(news: list[Interval
 
 
 @given(st.lists(intervals(), max_size=12), intervals())
-def test_missing_is_exactly_what_is_not_proven(news: list[Interval], asked: Interval) -> None:
+def test_unproven_is_what_has_no_proof_and_missing_is_what_of_it_the_vendor_still_keeps(
+    news: list[Interval], asked: Interval
+) -> None:
     known: list[Interval] = []
     for new in news:
         known = overlay(known, new)
     model = colours(known)
-    holes = missing(known, asked.window)
-    for hour in range(HOURS):
-        colour = model[hour]
-        expected = at(hour) in asked.window and (colour is None or colour[0] not in PROVEN)
-        assert any(at(hour) in hole for hole in holes) == expected
-    assert proven(known, asked.window) == (not holes)
-    for left, right in pairwise(holes):
-        assert left.end < right.start
+    for holes, settled in (
+        (unproven(known, asked.window), PROVEN),
+        (missing(known, asked.window), {*PROVEN, State.OUT_OF_RETENTION}),
+    ):
+        for hour in range(HOURS):
+            colour = model[hour]
+            expected = at(hour) in asked.window and (colour is None or colour[0] not in settled)
+            assert any(at(hour) in hole for hole in holes) == expected
+        for left, right in pairwise(holes):
+            assert left.end < right.start
+    assert proven(known, asked.window) == (not unproven(known, asked.window))
 
 
 @given(st.lists(intervals(), max_size=6))

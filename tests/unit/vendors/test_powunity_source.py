@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from fleetlake.contracts import load_contracts
-from fleetlake.errors import ConfigError, MalformedAnswer, ScopeUnavailable
+from fleetlake.errors import ConfigError, IncompleteAnswer, MalformedAnswer, OutOfRetention, ScopeUnavailable
 from fleetlake.reading import FLEET, Page
 from fleetlake.sandbox.rooms import room
 from fleetlake.sandbox.testing import Running
@@ -105,11 +105,42 @@ def test_days_the_server_has_dropped_are_not_taken_for_deleted(powunity_source: 
     source = powunity_source(history_days=30)
     assert len(read(source, "positions", devices(source)[0], young)) == 1
     for feed in ("positions", "events", "trips", "stops", "summary"):
-        with pytest.raises(ConfigError, match=r"keeps 30 days.*raise history_days"):
+        with pytest.raises(OutOfRetention, match=r"keeps 30 days.*raise history_days") as gone:
             read(source, feed, "1", old)
+        assert gone.value.since == old.end
     assert len(read(powunity_source(), "positions", devices(source)[0], old)) == 1
     with pytest.raises(ConfigError, match="history_days is -1"):
         powunity_source(history_days=-1)
+
+
+def test_the_days_still_kept_are_read_before_it_is_said_that_others_are_gone(powunity_source: Open) -> None:
+    today = Window.day(dt.datetime.now(dt.UTC).date().isoformat()).start
+    window = Window(today - dt.timedelta(days=3), today - dt.timedelta(days=1))
+    source = powunity_source(history_days=3)
+    pages: list[Page] = []
+    with pytest.raises(OutOfRetention) as gone:
+        pages.extend(source.pages("trips", scope=devices(source)[0], window=window, cursor=None))
+    assert [page.is_last for page in pages] == [False], "of a day that is kept in part nothing is read"
+    assert gone.value.since == today - dt.timedelta(days=2)
+
+
+def test_a_day_at_the_server_s_cap_is_read_in_pieces_below_it(powunity_source: Open, sandbox: Running) -> None:
+    whole, capped = powunity_source(), powunity_source(max_positions=40)
+    device = devices(whole)[0]
+    window = Window.day("2026-11-11")
+    truth = [bytes(row) for row in decode.rows(read(whole, "positions", device, window)[0].body)]
+    pages = read(capped, "positions", device, window)
+    assert len(truth) > 80
+    assert [bytes(row) for page in pages for row in decode.rows(page.body)] == truth
+    assert max(page.rows for page in pages) < 40
+    assert [page.is_last for page in pages] == [False] * (len(pages) - 1) + [True]
+    half = pages[len(pages) // 2].cursor
+    resumed = read(capped, "positions", device, window, cursor=half)
+    assert [bytes(row) for page in resumed for row in decode.rows(page.body)] == [
+        bytes(row) for page in pages[len(pages) // 2 + 1 :] for row in decode.rows(page.body)
+    ]
+    with pytest.raises(IncompleteAnswer, match="the vendor gives no more"):
+        read(powunity_source(max_positions=1), "positions", device, window)
 
 
 def test_a_device_of_another_account_is_skippable(powunity_source: Open) -> None:

@@ -19,6 +19,7 @@ from fleetlake.errors import (
     FleetlakeError,
     IncompleteAnswer,
     MalformedAnswer,
+    OutOfRetention,
     RateLimited,
     ScopeUnavailable,
     SessionExpired,
@@ -556,10 +557,49 @@ def test_days_the_vendor_has_dropped_are_not_taken_for_deleted(source: Open, ser
     one = source(history_days=365)
     assert len(list(one.pages("trips", scope="17", window=young, cursor=None))) == 1
     for feed in ("trips", "alerts"):
-        with pytest.raises(ConfigError, match=r"keeps 365 days.*raise history_days"):
+        with pytest.raises(OutOfRetention, match=r"keeps 365 days.*raise history_days") as gone:
             list(one.pages(feed, scope="17", window=old, cursor=None))
+        assert gone.value.since == old.end
     assert len(server.asked) == 1
     assert len(list(source().pages("trips", scope="17", window=old, cursor=None))) == 1
+
+
+def test_what_is_still_kept_of_a_window_comes_before_it_is_said_that_the_rest_is_gone(source: Open, server: Server) -> None:
+    server.will(paginator(1, 1, 5, 6, total=2))
+    now = dt.datetime.now(dt.UTC)
+    window = Window(now - dt.timedelta(days=366), now - dt.timedelta(days=363))
+    pages: list[Page] = []
+    with pytest.raises(OutOfRetention) as gone:
+        pages.extend(source(history_days=365).pages("trips", scope="17", window=window, cursor=None))
+    assert [(page.rows, page.is_last, page.total) for page in pages] == [(2, False, 2)]
+    assert gone.value.since is not None
+    assert window.start < gone.value.since < window.end
+
+
+def test_the_last_page_carries_the_vendor_s_count(source: Open, server: Server) -> None:
+    first, second = paginator(1, 2, *range(1, 101), total=104), paginator(2, 2, *range(101, 105), total=104)
+    server.will(first, second, first)
+    assert [page.total for page in read(source())] == [None, None, 104]
+
+
+def test_the_count_is_known_even_if_the_list_ends_with_a_refused_page(source: Open, server: Server) -> None:
+    first = paginator(1, 2, *range(1, 101), total=100)
+    server.will(first, refusal(422, "Page out of range"), first)
+    assert read(source())[-1].total == 100
+
+
+def test_a_second_reading_goes_the_other_way_through_the_list(source: Open, server: Server) -> None:
+    server.will(array(*range(30, 0, -1)))
+    pages = list(source().pages_again("trips", scope="17", window=DAY, cursor=None))
+    assert len(pages) == 3
+    assert {dict(parse_qsl(urlsplit(asked.path).query))["sort"] for asked in server.asked} == {"-id"}
+
+
+def test_a_full_page_that_comes_twice_is_no_end(source: Open, server: Server) -> None:
+    """An array that does not page, or a vendor that repeats a page: with exactly as many rows as asked for nobody knows."""
+    server.will(array(*range(1, 101)))
+    with pytest.raises(CursorStuck, match="full page of 100 rows"):
+        read(source())
 
 
 def test_the_connection_test_says_what_works(source: Open, server: Server) -> None:

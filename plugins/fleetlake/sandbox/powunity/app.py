@@ -235,7 +235,7 @@ class Api:
         else:
             bike = self._bike(customer, device_id)
             if start is not None and end is not None:
-                found = feed.positions(bike, start, end)
+                found = feed.positions(bike, start, end)[: customer.assumptions.max_positions or None]
             else:
                 found = [latest] if (latest := feed.latest(bike)) else []
         return json_answer([position.as_json() for position in found])

@@ -41,6 +41,9 @@ class Assumptions:
         fast_s: a report over more than this is put together from events (POW-03).
         token_expires: when the account's token ends, ISO 8601; empty = never (POW-06).
         history_days: positions and events older than this are gone; 0 = kept for ever (POW-09).
+        max_positions: answers with positions are cut after so many; 0 = never, as before Traccar 6.14.5.
+        erased: stretches of time whose positions somebody has deleted, ``<device id>/<start>/<end>`` with blanks between:
+            the trips of that time are gone too.
         readded_bike: number of the bike whose tracker is removed and added again, per customer; -1 = none.
         readded_at: when, ISO 8601; from then on it has a new id and none of its history.
         moved_bike: number of the bike whose tracker is put onto another bike, per customer; -1 = none.
@@ -59,11 +62,18 @@ class Assumptions:
     fast_s: int = 86400
     token_expires: str = ""
     history_days: int = 0
+    max_positions: int = 0
+    erased: str = ""
     readded_bike: int = -1
     readded_at: str = ""
     moved_bike: int = -1
     moved_at: str = ""
     moved_onto: int = -1
+
+    def erased_ms(self, device_id: int) -> list[tuple[int, int]]:
+        """Stretches of time of a device that are erased, both ends included, milliseconds."""
+        stretches = (text.split("/") for text in self.erased.split())
+        return [(to_ms(utc(start)), to_ms(utc(end))) for device, start, end in stretches if int(device) == device_id]
 
     @property
     def thresholds(self) -> Thresholds:

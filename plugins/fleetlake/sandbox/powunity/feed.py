@@ -168,6 +168,7 @@ class Feed:
         alarms = _alarms(bike, day, samples)
         network = _network(vehicle) if vehicle.index % 3 == 1 else None
         riders = {ride: self._customer.fleet.driver(ride.driver).unique_id for ride in _rides_of(samples)}
+        erased = self._customer.assumptions.erased_ms(bike.id)
         result = []
         for sample in samples:
             moving = sample.speed_kn > self._customer.assumptions.motion_kn
@@ -189,7 +190,8 @@ class Feed:
                 geofence_ids=[bike.geofence_id] if _at_home(vehicle, sample) else None,
             )
             odometer = sample.odometer_m
-            result.append(position)
+            if not any(start <= position.fix_ms <= end for start, end in erased):
+                result.append(position)
         return tuple(result)
 
     def _attributes(

@@ -34,6 +34,7 @@ class SuiviDeFlotteAssumptions:
         late_share: share of rides that are told hours after their end, not within two minutes.
         settling_h: SDF-07: a trip's end and distance are provisional until so many hours after it was told; 0 = final.
         history_days: SDF-07: older trips and alerts are gone; 0 = kept for ever.
+        deleted_trips: ids, with blanks between: trips that somebody has deleted; nothing shows that they ever were (SDF-07).
         more_fields: vehicles and trips have a field beyond those of section 2.3: nobody knows the real list (SDF-01).
         other_vehicles: vehicles of the second customer.
         pois: points of interest of the first customer; the second has three.
@@ -62,6 +63,7 @@ class SuiviDeFlotteAssumptions:
     late_share: float = 0.06
     settling_h: float = 0.0
     history_days: int = 365
+    deleted_trips: str = ""
     more_fields: bool = True
     other_vehicles: int = 2
     pois: int = 18

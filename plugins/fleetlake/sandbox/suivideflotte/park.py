@@ -93,6 +93,7 @@ class Park:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.assumptions = context.settings.room("suivideflotte", SuiviDeFlotteAssumptions)
+        self.deleted_trips = frozenset(map(int, self.assumptions.deleted_trips.split()))
         self._seed = context.settings.seed
         self._sizes = {"france": context.settings.cars, "other": self.assumptions.other_vehicles}
         if max(self._sizes.values()) > MOST_CARS:

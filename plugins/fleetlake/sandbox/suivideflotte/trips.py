@@ -65,7 +65,7 @@ def trips(park: Park, car: Car, start: int, end: int, now: int) -> Iterator[Trip
     start = max(start, first_second(park, now))
     for ride in _rides(car, start, min(end, now + 1)):
         told = ride.end + _Facts(park, car, ride).delay_s
-        if start <= ride.start < end and told <= now:
+        if start <= ride.start < end and told <= now and _identity(car, ride, told) not in park.deleted_trips:
             yield _trip(park, car, ride, told, now)
 
 

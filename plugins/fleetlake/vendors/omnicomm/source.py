@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from fleetlake.errors import ConfigError, IncompleteAnswer
 from fleetlake.http.answers import Answer
@@ -156,7 +157,8 @@ class OmnicommSource:
                         where=answer.request,
                         remedy="run the task again; the list may have changed while it was read",
                     )
-            yield _page("geofences", FLEET, None, answer, str(number), is_last=is_last)
+            page = _page("geofences", FLEET, None, answer, str(number), is_last=is_last)
+            yield replace(page, total=total if is_last else None)
             if is_last:
                 return
             number += 1

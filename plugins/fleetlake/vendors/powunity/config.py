@@ -15,6 +15,9 @@ from fleetlake.http.redaction import Redactor
 from fleetlake.http.session import SessionOptions
 from fleetlake.http.transport import TlsOptions
 
+MAX_POSITIONS = 50_000
+"""Positions of one answer at most, after Traccar 6.14.5 (``report.maxPositions``); earlier servers have no limit."""
+
 
 class Auth(StrEnum):
     """How to log in."""
@@ -39,6 +42,7 @@ class PowUnityConfig:
             other bounds and no top speed (POW-03).
         history_days: how long the server keeps positions and events (POW-09), 0 = for ever. What it has dropped by itself
             must not be taken for deleted, so older windows are not read.
+        max_positions: positions after which the server cuts an answer; a range with so many is read in halves. 0 = never.
         min_tls: lowest TLS version.
         ca: PEM file of the authority behind the server's certificate; empty = the public ones.
         timeout_s: seconds to wait for the next bytes of an answer.
@@ -54,6 +58,7 @@ class PowUnityConfig:
     burst: float = 1.0
     fast_report_s: int = 86_400
     history_days: int = 0
+    max_positions: int = MAX_POSITIONS
     min_tls: str = "1.2"
     ca: str | None = None
     timeout_s: float = 120.0
@@ -63,6 +68,10 @@ class PowUnityConfig:
         kinds = [kind.value for kind in Auth]
         if self.auth is not None and self.auth not in kinds:
             raise ConfigError(f"auth is {self.auth!r}", where="auth", remedy=f"one of {', '.join(kinds)}")
+        if self.max_positions < 0:
+            raise ConfigError(
+                f"max_positions is {self.max_positions}", where="max_positions", remedy="rows, or 0 for no end"
+            )
         if self.history_days < 0:
             raise ConfigError(f"history_days is {self.history_days}", where="history_days", remedy="days, or 0 for no end")
         if self.way in (Auth.TOKEN, Auth.BEARER) and not self.token:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 
-from fleetlake.errors import ConfigError
+from fleetlake.errors import ConfigError, OutOfRetention
 from fleetlake.http.answers import Answer
+from fleetlake.http.batches import below_cap
 from fleetlake.reading import Feed, Kind, Page
 from fleetlake.vendors.powunity.client import PowUnityClient
+from fleetlake.vendors.powunity.config import MAX_POSITIONS
 from fleetlake.vendors.powunity.decode import rows
 from fleetlake.window import Window
 
 
-def _window_feed(name: str, dataset: str) -> Feed:
+def _window_feed(name: str, dataset: str, cap: int | None = None) -> Feed:
     # One day at most: beyond 24 h the server rebuilds reports from events, with other results.
-    return Feed(name=name, kind=Kind.WINDOW, per_scope=True, datasets=(dataset,), max_days=1)
+    return Feed(name=name, kind=Kind.WINDOW, per_scope=True, datasets=(dataset,), max_days=1, cap=cap)
 
 
 FEEDS: Mapping[str, Feed] = {
     feed.name: feed
     for feed in (
         Feed(name="devices", kind=Kind.SNAPSHOT, per_scope=False, datasets=("powunity.device",)),
-        _window_feed("positions", "powunity.position"),
+        _window_feed("positions", "powunity.position", cap=MAX_POSITIONS),
         _window_feed("events", "powunity.event"),
         _window_feed("trips", "powunity.trip"),
         _window_feed("stops", "powunity.stop"),
@@ -52,7 +54,12 @@ class PowUnitySource:
         """See ``fleetlake.reading.Source.pages``.
 
         One page per device and UTC day. The server does not page: a whole JSON array with status 200 is the proof that
-        nothing is missing. The cursor is the end of the day read.
+        nothing is missing. Servers of the 6th generation cut positions at a number: a day with so many is read in pieces.
+        The cursor is the end of what was read.
+
+        Raises:
+            OutOfRetention: the server does not keep a part of the window any more (POW-09). Of a day that it keeps a part of
+                nothing is read: reports are made from positions, and would cut their trips.
         """
         if feed == "devices":
             yield _page(self.client.devices(), cursor=None, is_last=True)
@@ -62,11 +69,23 @@ class PowUnitySource:
             raise ConfigError(f"PowUnity has no feed {feed!r}", where="powunity", remedy=f"one of {', '.join(FEEDS)}")
         if window is None or stream:
             raise ConfigError(f"feed {feed!r} reads windows only", where="powunity")
-        self._check_history(window)
-        done = dt.datetime.fromisoformat(cursor) if cursor else window.start
+        kept = self._kept(window)
+        done = max(dt.datetime.fromisoformat(cursor) if cursor else window.start, kept)
+        cap = self.client.config.max_positions if feed == "positions" else 0
         for day in window.days():
-            if day.end > done:
-                yield _page(call(scope, day), cursor=day.end.isoformat(), is_last=day.end == window.end)
+            if day.end <= done:
+                continue
+            rest = Window(max(day.start, done), day.end) if cap else day
+            for piece, answer in below_cap(lambda part: call(scope, part), lambda got: len(rows(got.body)), rest, cap):
+                is_last = piece.end == window.end and kept == window.start
+                yield _page(answer, cursor=piece.end.isoformat(), is_last=is_last)
+        if kept > window.start:
+            raise OutOfRetention(
+                f"the server keeps {self.client.config.history_days} days: what happened before is gone there",
+                where=f"{feed} {window}",
+                remedy="rows loaded earlier stay; raise history_days if this server keeps more",
+                since=kept,
+            )
 
     def check(self) -> str:
         """See ``PowUnityClient.check``."""
@@ -76,14 +95,13 @@ class PowUnitySource:
         """Give back sockets."""
         self.client.close()
 
-    def _check_history(self, window: Window) -> None:
+    def _kept(self, window: Window) -> dt.datetime:
+        """From when on the server has everything of a window: its start, or the first whole day kept, or its end."""
         days = self.client.config.history_days
-        if days and window.start < dt.datetime.now(dt.UTC) - dt.timedelta(days=days):
-            raise ConfigError(
-                f"the vendor keeps {days} days; an answer about {window} would lack what it has dropped",
-                where="history_days",
-                remedy="load later days; raise history_days if this server keeps more",
-            )
+        since = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+        if not days or since <= window.start:
+            return window.start
+        return min([window.end, *(day.start for day in window.days() if day.start >= since)])
 
 
 def _page(answer: Answer, *, cursor: str | None, is_last: bool) -> Page:

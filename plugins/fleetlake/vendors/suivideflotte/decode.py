@@ -32,6 +32,7 @@ class Listing(msgspec.Struct):
         data: the rows.
         current_page, last_page: where a paginator stands; ``None`` for an array.
         first, last: numbers of the first and last row in the whole list, from 1, as a paginator says.
+        total: rows of the whole list, as a paginator counts them.
     """
 
     data: list[Raw]
@@ -39,6 +40,7 @@ class Listing(msgspec.Struct):
     last_page: int | None = None
     first: int | None = msgspec.field(default=None, name="from")
     last: int | None = msgspec.field(default=None, name="to")
+    total: int | None = None
 
 
 class _ApiError(msgspec.Struct):

@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 from collections.abc import Iterator, Mapping
 
-from fleetlake.errors import ConfigError, CursorStuck, IncompleteAnswer, MalformedAnswer
+from fleetlake.errors import ConfigError, CursorStuck, IncompleteAnswer, MalformedAnswer, OutOfRetention
 from fleetlake.http.answers import Answer
 from fleetlake.reading import Feed, Kind, Page
 from fleetlake.vendors.suivideflotte.client import VENDOR_PAGE, SuiviDeFlotteClient, filters, judge_vehicle, segment
@@ -56,8 +56,32 @@ class SuiviDeFlotteSource:
         up, and one slips from the next page to the one read before. So every page is read again right after the next
         one; rows that come twice are one for the pipeline. The cursor is the page to go on with, and its size.
 
-        The end is a paginator's last page, an empty page, or the refusal of a page past the end.
+        The end is a paginator's last page, an empty page, or the refusal of a page past the end. A paginator counts its
+        rows: the last page carries the count.
+
+        Raises:
+            OutOfRetention: the vendor does not keep a part of the window any more; what it has was paged first, without a
+                last page.
         """
+        return self._pages(feed, scope, window, cursor, stream=stream)
+
+    def pages_again(self, feed: str, *, scope: str, window: Window | None, cursor: str | None) -> Iterator[Page]:
+        """See ``fleetlake.reading.SecondSource.pages_again``: by id downwards.
+
+        What a page hides lies elsewhere in the list then, and shows.
+        """
+        return self._pages(feed, scope, window, cursor, downwards=True)
+
+    def _pages(
+        self,
+        feed: str,
+        scope: str,
+        window: Window | None,
+        cursor: str | None,
+        *,
+        stream: bool = False,
+        downwards: bool = False,
+    ) -> Iterator[Page]:
         if feed not in FEEDS:
             raise ConfigError(
                 f"SuiviDeFlotte has no feed {feed!r}", where="suivideflotte", remedy=f"one of {', '.join(FEEDS)}"
@@ -65,10 +89,12 @@ class SuiviDeFlotteSource:
         if stream or (window is None) != (FEEDS[feed].kind is Kind.SNAPSHOT):
             reads = "no window" if FEEDS[feed].kind is Kind.SNAPSHOT else "windows only"
             raise ConfigError(f"feed {feed!r} reads {reads}", where="suivideflotte")
-        self._check_history(window)
+        gone = self._gone(window)
+        if gone is not None and window is not None and gone.since == window.end:
+            raise gone
         resource = self.fieldmap.resource(feed)
         path = resource.path.replace("{scope}", segment(scope))
-        query = self._query(resource, scope, window)
+        query = self._query(resource, scope, window, downwards=downwards)
         number, size = _position(cursor)
         before: Listing | None = None
         while True:
@@ -81,9 +107,18 @@ class SuiviDeFlotteSource:
                 yield _page(again, len(before.data), f"{number}/{size}", is_last=False)
                 if found.data and found.data == before.data and found.last_page is not None:
                     raise CursorStuck(f"page {number} has the rows of the page before", where=answer.request)
-            is_last = _is_end(found, before, size)
-            yield _page(answer, len(found.data), f"{number + 1}/{size}", is_last=is_last)
+            is_last = _is_end(answer, found, before, size)
+            total = found.total if found.total is not None or before is None else before.total
+            yield _page(
+                answer,
+                len(found.data),
+                f"{number + 1}/{size}",
+                is_last=is_last and gone is None,
+                total=total if is_last else None,
+            )
             if is_last:
+                if gone is not None:
+                    raise gone
                 return
             number += 1
             if number > self.client.config.max_pages:
@@ -101,20 +136,26 @@ class SuiviDeFlotteSource:
         """Give back sockets."""
         self.client.close()
 
-    def _check_history(self, window: Window | None) -> None:
+    def _gone(self, window: Window | None) -> OutOfRetention | None:
+        """What is to be said of a window that reaches back beyond what the vendor keeps (SDF-07)."""
         days = self.client.config.history_days
-        if window is not None and days and window.start < dt.datetime.now(dt.UTC) - dt.timedelta(days=days):
-            raise ConfigError(
-                f"the vendor keeps {days} days; an answer about {window} would lack what it has dropped",
-                where="history_days",
-                remedy="load later days; raise history_days if this customer's history is longer",
-            )
+        if window is None or not days:
+            return None
+        since = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+        if since <= window.start:
+            return None
+        return OutOfRetention(
+            f"the vendor keeps {days} days: what happened before is gone there",
+            where=str(window),
+            remedy="rows loaded earlier stay; raise history_days if this customer's history is longer",
+            since=min(since, window.end),
+        )
 
-    def _query(self, resource: Resource, scope: str, window: Window | None) -> dict[str, str]:
+    def _query(self, resource: Resource, scope: str, window: Window | None, *, downwards: bool) -> dict[str, str]:
         query = filters(
             fields=resource.top_fields if resource.only_fields else (),
             equals={name: value.replace("{scope}", scope) for name, value in resource.equals.items()},
-            sort=[resource.sort] if resource.sort else (),
+            sort=[f"-{resource.sort}" if downwards else resource.sort] if resource.sort else (),
         )
         if window is not None:
             to_text = functools.partial(to_vendor_time, zone=self.fieldmap.zone, form=self.fieldmap.date_format)
@@ -168,18 +209,24 @@ def _checked(answer: Answer, number: int) -> Listing:
     return found
 
 
-def _is_end(found: Listing, before: Listing | None, size: int) -> bool:
+def _is_end(answer: Answer, found: Listing, before: Listing | None, size: int) -> bool:
     if not found.data:
         return True
     if found.last_page is not None:
         return found.current_page is not None and found.current_page >= found.last_page
     if before is not None and found.data == before.data:
+        if len(found.data) == size:
+            raise CursorStuck(
+                f"a full page of {size} rows is that of the page before: nobody knows whether more follow",
+                where=answer.request,
+                remedy="it is asked for again by the next run; if it stays, set another per_page",
+            )
         return True  # an array that does not page: every page is the whole
     # A limit we do not know of may cut pages short, but none below the vendor's own page.
     return len(found.data) < min(size, VENDOR_PAGE)
 
 
-def _page(answer: Answer, rows: int, cursor: str, *, is_last: bool) -> Page:
+def _page(answer: Answer, rows: int, cursor: str, *, is_last: bool, total: int | None = None) -> Page:
     return Page(
         body=answer.body,
         request=answer.request,
@@ -189,4 +236,5 @@ def _page(answer: Answer, rows: int, cursor: str, *, is_last: bool) -> Page:
         rows=rows,
         cursor=cursor,
         is_last=is_last,
+        total=total,
     )
