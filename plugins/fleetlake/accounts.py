@@ -28,7 +28,9 @@ class Account:
         start_date: first day the schedule may load, ISO date.
         max_chunks: upper bound of mapped tasks in one run, whatever the size of the fleet.
         chunk_size: vehicles per mapped task until ``max_chunks`` is reached.
-        look_back_days: days before the scheduled one that window feeds read again, because reports change late.
+        look_back_days: days before the scheduled one that window feeds always read again, because reports change late;
+            ``None`` = learned from how late they have changed.
+        look_back_max_days: the most that is learned, and the age at which every day is read once more.
         is_first: the vendor's first account has the plain DAG ids.
     """
 
@@ -39,7 +41,8 @@ class Account:
     start_date: str = "2026-01-01"
     max_chunks: int = 16
     chunk_size: int = 25
-    look_back_days: int = 1
+    look_back_days: int | None = None
+    look_back_max_days: int = 7
     is_first: bool = True
 
     @property
@@ -96,8 +99,12 @@ def _account(entry: Any, where: str, vendors: set[str]) -> Account:
                 f"{key} is {entry.get(key)!r}", where=where, remedy="lower-case letters, digits and underscores"
             )
     for key, kind in known.items():
-        if kind == "int" and key in entry and (type(entry[key]) is not int or entry[key] < (key != "look_back_days")):
-            raise ConfigError(f"{key} is {entry[key]!r}", where=where, remedy="write a whole number of at least 1")
+        least = 0 if key == "look_back_days" else 1
+        if kind.startswith("int") and key in entry and (type(entry[key]) is not int or entry[key] < least):
+            remedy = f"write a whole number of at least {least}"
+            if key == "look_back_days":
+                remedy += ", or leave it out: then it is learned"
+            raise ConfigError(f"{key} is {entry[key]!r}", where=where, remedy=remedy)
     vendor = str(entry["vendor"])
     values: dict[str, Any] = {
         "conn_id": f"{vendor}_default",

@@ -115,6 +115,7 @@ class Feed:
         cap: rows after which the vendor cuts an answer without saying so; one with exactly so many proves nothing.
             ``None`` = no such limit is known.
         batch: so many vehicles in one request at most; the source of a feed with more than one is a ``BatchSource``.
+        looks_back: scheduled runs may read days before their own again.
         details: of a report: the per-vehicle feed that completes it.
         details_suffice: of a report: ``details``, read for every vehicle, tells all that the report tells.
         job_life_s: of a report: the vendor forgets it after so many seconds.
@@ -129,6 +130,7 @@ class Feed:
     max_days: int | None = None
     cap: int | None = None
     batch: int = 1
+    looks_back: bool = True
     details: str = ""
     details_suffice: bool = True
     job_life_s: float = 3600.0

@@ -5,10 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleetlake.pipeline.extract import Read
+from fleetlake.pipeline.lateness import CATCH_UP_DAYS, LookBackBook, Plan, stretches
 from fleetlake.pipeline.run import Run
 from fleetlake.raw import ReadKey
 from fleetlake.reading import Feed, Kind
@@ -17,6 +21,8 @@ from fleetlake.window import DAY, Window
 if TYPE_CHECKING:
     from fleetlake.accounts import Account
     from fleetlake.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 _EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 """Before any vehicle had telematics."""
@@ -39,6 +45,17 @@ class Reading:
         self._warehouse = warehouse
         self._account = account
 
+    def rounds(self, run: Run, feed: Feed, scopes: Sequence[str]) -> Iterator[list[Read]]:
+        """What this task has to read, in rounds: what one round brings may show that more is to be read.
+
+        The next round is asked for when the one before is published. When the last one is, the run's look-back is settled.
+        """
+        is_dated = feed.kind is Kind.WINDOW and run.mode == "stream" and feed.looks_back
+        if is_dated and self._account.look_back_days is None:
+            yield from self._looking_back(run, feed, scopes)
+        else:
+            yield self.reads(run, feed, scopes)
+
     def reads(self, run: Run, feed: Feed, scopes: Sequence[str]) -> list[Read]:
         """What this task has to read: everything not published by an earlier try of the same run.
 
@@ -48,9 +65,7 @@ class Reading:
         """
         may_stream = feed.kind is Kind.REVISION and run.mode == "stream" and not run.force
         windows = self._windows(run, feed)
-        batches: Mapping[str, tuple[str, ...]] = (
-            dict.fromkeys(scopes, ()) if feed.batch == 1 else _batches(scopes, feed.batch)
-        )
+        batches = _batched(scopes, feed.batch)
         generation = 1
         while True:
             name = run.read_name(generation)
@@ -101,10 +116,119 @@ class Reading:
             return [window] if run.mode == "stream" else list(window.split(7))
         # Reports are computed from the window asked for: half a day would cut its trips and replace the whole day's.
         window = window.whole_days()
-        if run.mode == "stream":
-            # A scheduled run reads the days before again: reports change when positions arrive late.
-            window = window.widen(before=self._account.look_back_days * DAY)
+        if run.mode == "stream" and feed.looks_back:
+            # So many days as somebody has fixed, whatever is known of them.
+            window = window.widen(before=(self._account.look_back_days or 0) * DAY)
         return list(window.split(feed.max_days or 7))
+
+    # --- look-back ------------------------------------------------------------------------------------------------------
+
+    def _looking_back(self, run: Run, feed: Feed, scopes: Sequence[str]) -> Iterator[list[Read]]:
+        """The run's own days, then days before them that were proven already and may have changed since."""
+        book = LookBackBook(self._warehouse, self._account.name, self._account.look_back_max_days)
+        own = run.window.whole_days()
+        longest = feed.max_days or 7
+
+        def made(days: Mapping[str, set[dt.datetime]], generation: int) -> list[Read]:
+            by_window: dict[Window, list[str]] = defaultdict(list)
+            for scope in scopes:
+                for window in stretches(days[scope], longest):
+                    by_window[window].append(scope)
+            name = run.read_name(generation)
+            return [
+                Read(feed=feed, key=key_of(self._account, feed, key, window, name), scopes=members)
+                for window in sorted(by_window, key=lambda item: item.end, reverse=True)
+                for key, members in _batched(by_window[window], feed.batch).items()
+            ]
+
+        plan = book.plan(run, feed, scopes)
+        back = _Back(book, feed, scopes, plan, own)
+        first = made(back.with_own, plan.generation)
+        if plan.is_new:
+            while first and not self._unpublished(feed, first):
+                plan = replace(plan, generation=plan.generation + 1)  # vehicles were shared out otherwise, and all are read
+                first = made(back.with_own, plan.generation)
+            plan = book.keep(run, feed, plan)
+            back = _Back(book, feed, scopes, plan, own)
+            first = made(back.with_own, plan.generation)
+        log.info("%s: looks back %d days: %s", feed.name, plan.look_back.days, plan.look_back.reason)
+        yield self._unpublished(feed, first)
+        done = {read.key.folder: read for read in first}
+        while new := [read for read in made(back.following(run), plan.generation) if read.key.folder not in done]:
+            done |= {read.key.folder: read for read in new}
+            yield self._unpublished(feed, new)
+        missed = {scope for read in self._unpublished(feed, list(done.values())) for scope in read.all_scopes}
+        book.close(run, feed, plan, back.why, back.settled(missed))
+        if back.why:
+            told = ", ".join(f"{day:%Y-%m-%d} ({_told(why)})" for day, why in sorted(back.why.items()))
+            log.info("%s: read again: %s", feed.name, told)
+
+    def _unpublished(self, feed: Feed, reads: Sequence[Read]) -> list[Read]:
+        published = self._warehouse.published_reads([read.key.folder for read in reads], feed.datasets)
+        return [read for read in reads if read.key.folder not in published]
+
+
+class _Back:
+    """The days before a run's own that one task reads again, and why.
+
+    Attributes:
+        days: by vehicle.
+        why: for each day its reasons, and for how many vehicles.
+    """
+
+    def __init__(self, book: LookBackBook, feed: Feed, scopes: Sequence[str], plan: Plan, own: Window) -> None:
+        self._book = book
+        self._feed = feed
+        self._look_back = plan.look_back
+        self._own = own
+        self._due = own.end - plan.look_back.max_days * DAY
+        """Days before this have come to their full age."""
+        earliest = self._due - CATCH_UP_DAYS * DAY
+        settled = book.settled(feed, scopes)
+        self._from = {scope: max(settled.get(scope, self._due - DAY), earliest) for scope in scopes}
+        self._proven = book.proven(feed, scopes, Window(earliest, own.start)) if earliest < own.start else {}
+        self.days: dict[str, set[dt.datetime]] = {}
+        self.why: dict[dt.datetime, Counter[str]] = defaultdict(Counter)
+        recent = own.start - plan.look_back.days * DAY
+        for scope in scopes:
+            self.days[scope] = set()
+            for day in self._proven.get(scope, ()):
+                if day >= recent or self._from[scope] <= day < self._due:
+                    self.days[scope].add(day)
+                    self.why[day]["look-back" if day >= recent else "sweep"] += 1
+
+    @property
+    def with_own(self) -> dict[str, set[dt.datetime]]:
+        """The days, and the run's own, by vehicle."""
+        own = {day.start for day in self._own.days()}
+        return {scope: own | days for scope, days in self.days.items()}
+
+    def following(self, run: Run) -> dict[str, set[dt.datetime]]:
+        """Days that are due because this run found an older day of the vehicle changed, beyond what the look-back covers."""
+        days: dict[str, set[dt.datetime]] = defaultdict(set)
+        for scope, oldest in self._book.found(run, self._feed, self._look_back.days).items():
+            days[scope] = {day for day in self._proven.get(scope, ()) if day >= oldest} - self.days.get(scope, set())
+        counted = Counter(day for found in days.values() for day in found)
+        for day, count in counted.items():
+            self.why[day]["late rows"] = count
+        return days
+
+    def settled(self, missed: set[str]) -> dict[str, dt.datetime]:
+        """Until when vehicles are settled, without those of which a reading failed or was not believed."""
+        if self._due > self._own.start:
+            return {}
+        swept = Window(min(self._from.values(), default=self._due) - DAY, self._due)
+        missed = missed | self._book.doubted(self._feed, list(self.days), swept)
+        return {scope: self._due for scope in self.days if scope not in missed}
+
+
+def _told(why: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason}: {count}" for reason, count in why.items())
+
+
+def _batched(scopes: Sequence[str], size: int) -> Mapping[str, tuple[str, ...]]:
+    """Vehicles by the name of what is asked at once; of a feed that asks one by one the names are theirs."""
+    return dict.fromkeys(scopes, ()) if size == 1 else _batches(scopes, size)
 
 
 def _batches(scopes: Sequence[str], size: int) -> dict[str, tuple[str, ...]]:

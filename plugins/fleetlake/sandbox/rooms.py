@@ -35,7 +35,7 @@ class Context:
     @classmethod
     def of(cls, settings: SandboxSettings) -> Context:
         """A context for ``settings``, with a clock of its own."""
-        return cls(settings, World(settings.seed, settings.history_start), Clock(settings.as_of))
+        return cls(settings, World(settings.seed, settings.history_start, settings.late_by_day()), Clock(settings.as_of))
 
 
 class Room(Protocol):

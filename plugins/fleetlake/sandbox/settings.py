@@ -10,11 +10,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fleetlake.errors import ConfigError
+from fleetlake.sandbox.world import DAY_S, MAX_LATE_S, Late, day_number
 
 T = TypeVar("T")
 
 SIZES = ("vehicles", "bikes", "trucks", "cars", "cameras")
 """Settings that say how large the fleets are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldBack:
+    """A vehicle without reception: what its device takes in a stretch of time reaches the vendor together, later.
+
+    Attributes:
+        fleet: name of the fleet in the world, ``powunity.north`` or ``rcs-main-open``.
+        vehicle: index in the fleet.
+        start, end: the stretch, within one UTC day.
+        received: when it arrives; at most three days after its start.
+    """
+
+    fleet: str
+    vehicle: int
+    start: dt.datetime
+    end: dt.datetime
+    received: dt.datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +53,8 @@ class SandboxSettings:
         host: address of the listeners.
         ports: port by listener (a vendor's name, or ``control``); absent or 0 = a free one.
         rooms: vendors to serve; ``None`` = all.
+        held_back: exactly these stretches of samples reach the vendor late; ``None`` = about three vehicle-days in ten
+            have one, as the seed says.
         assumptions: overrides of room settings, ``"rcs.take_max": 500``; see each room's assumptions class.
     """
 
@@ -49,7 +70,29 @@ class SandboxSettings:
     host: str = "127.0.0.1"
     ports: Mapping[str, int] = field(default_factory=dict)
     rooms: tuple[str, ...] | None = None
+    held_back: tuple[HeldBack, ...] | None = None
     assumptions: Mapping[str, Any] = field(default_factory=dict)
+
+    def late_by_day(self) -> dict[tuple[str, int, int], Late] | None:
+        """The stretches held back, by fleet, vehicle and day number; ``None`` when the seed decides.
+
+        Raises:
+            ConfigError: a stretch leaves its day, arrives before its end, or arrives more than three days after its start.
+        """
+        if self.held_back is None:
+            return None
+        found = {}
+        for item in self.held_back:
+            start, end, received = (int(moment.timestamp()) for moment in (item.start, item.end, item.received))
+            day = day_number(start)
+            if not (start < end <= (day + 1) * DAY_S and end <= received <= start + MAX_LATE_S):
+                raise ConfigError(
+                    f"{item.fleet} {item.vehicle}: cannot hold back {item.start} to {item.end} until {item.received}",
+                    where="held_back",
+                    remedy="a stretch lies in one UTC day and arrives within three days of its start",
+                )
+            found[item.fleet, item.vehicle, day] = Late(start, end, received)
+        return found
 
     def room(self, name: str, kind: type[T]) -> T:
         """The assumptions of the room ``name``: dataclass ``kind`` with the overrides ``<name>.<field>`` applied.

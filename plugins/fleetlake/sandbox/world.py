@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
@@ -197,6 +197,8 @@ class Vehicle:
 
     def late(self, day: int) -> Late | None:
         """The stretch of ``day`` that is uploaded late, if any."""
+        if self._world.late is not None:
+            return self._world.late.get((self.fleet, self.index, day))
         roll = dice(*self.key, "late", day)
         rides = self.rides(day)
         if not rides or roll.random() >= self.profile.late_share:
@@ -416,11 +418,18 @@ class World:
     Args:
         seed: same seed, same world.
         history_start: first day with samples.
+        late: exactly these stretches come late, by fleet, vehicle and day; ``None`` = the dice say which.
     """
 
-    def __init__(self, seed: int, history_start: dt.date = dt.date(2025, 1, 1)) -> None:
+    def __init__(
+        self,
+        seed: int,
+        history_start: dt.date = dt.date(2025, 1, 1),
+        late: Mapping[tuple[str, int, int], Late] | None = None,
+    ) -> None:
         self.seed = seed
         self.first_day = day_number(history_start)
+        self.late = late
         self._fleets: dict[tuple[str, int], Fleet] = {}
         # Bounded: a page needs a few days of one vehicle, and several readers run side by side.
         self._rides = lru_cache(maxsize=2048)(Vehicle._plan)

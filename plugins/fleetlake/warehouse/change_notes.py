@@ -11,7 +11,8 @@ from psycopg import sql
 from fleetlake.contracts import Contract
 from fleetlake.reading import FLEET
 from fleetlake.warehouse.ddl import identifier
-from fleetlake.warehouse.records import LoadRecord
+from fleetlake.warehouse.late_notes import LateNotes
+from fleetlake.warehouse.records import LoadRecord, ReadRecord
 
 if TYPE_CHECKING:
     from fleetlake.coverage import Interval
@@ -48,14 +49,22 @@ class ChangeNotes:
     def __init__(self, connection: psycopg.Connection[Any], contract: Contract) -> None:
         self._connection = connection
         self._contract = contract
+        self._late = LateNotes(connection, contract)
 
-    def count(self, statement: sql.Composed, values: dict[str, Any] | None = None) -> int:
-        """Carry out a statement on the table, noting the vehicle-days it touches; returns its rows."""
+    def count(self, statement: sql.Composed, values: dict[str, Any] | None = None, *, inserts: bool = False) -> int:
+        """Carry out a statement on the table, noting the vehicle-days it touches; returns its rows.
+
+        Args:
+            statement: changes rows of the table, which it calls ``t``.
+            values: its parameters.
+            inserts: the rows are new: their ages are noted too.
+        """
         self._make()
+        ages, aged = self._late.clause() if inserts else (sql.SQL(""), sql.SQL(""))
         query = sql.SQL(
-            "WITH touched AS ({} RETURNING {}), noted AS (INSERT INTO {} SELECT DISTINCT * FROM touched)"
+            "WITH touched AS ({} RETURNING {}{}), noted AS (INSERT INTO {} SELECT DISTINCT scope, day FROM touched){}"
             " SELECT count(*) FROM touched"
-        ).format(statement, self._vehicle_day("t"), _CHANGED)
+        ).format(statement, self._vehicle_day("t"), ages, _CHANGED, aged)
         row = self._connection.execute(query, values).fetchone()
         return int(row[0]) if row else 0
 
@@ -80,6 +89,7 @@ class ChangeNotes:
         """Note the days that these intervals prove and that were not proven before; call it before they are recorded."""
         if not intervals:
             return
+        self._late.note_proofs(intervals)
         self._note(
             sql.SQL(_NEWLY_PROVEN),
             {
@@ -91,8 +101,19 @@ class ChangeNotes:
             },
         )
 
+    def note_load(self, record: LoadRecord) -> None:
+        """Note which of the touched vehicle-days had been proven; call it before proofs are recorded."""
+        if record.state == "published":
+            self._make()
+            self._late.note_touched(record.account, _CHANGED)
+
+    def note_reads(self, records: Sequence[ReadRecord]) -> None:
+        """Note what was read; call it before it is recorded."""
+        self._late.note_reads(records)
+
     def leave(self, record: LoadRecord) -> None:
-        """Write what was noted into ``ops.change``."""
+        """Write what was noted into ``ops.change`` and the tables about lateness."""
+        self._late.leave(record)
         self._make()
         self._connection.execute(
             sql.SQL(

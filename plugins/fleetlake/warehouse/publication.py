@@ -68,7 +68,7 @@ class Publication:
             return Change()
         self._notes.note_left_days(_STAGE)
         updated = self._notes.count(self._update_statement())
-        inserted = self._notes.count(self._insert_statement())
+        inserted = self._notes.count(self._insert_statement(), inserts=True)
         self._execute(
             sql.SQL(
                 "UPDATE ops.quarantine q SET resolved_at = %s FROM {stage} s WHERE q.resolved_at IS NULL"
@@ -120,6 +120,7 @@ class Publication:
 
     def record_load(self, record: LoadRecord) -> None:
         """Write the batch's row of ``ops.load``; of one that says published only the place in the journal changes."""
+        self._notes.note_load(record)
         window, change = record.window, record.change
         values: dict[str, Any] = {
             "load_id": record.load_id,
@@ -162,6 +163,8 @@ class Publication:
 
     def record_reads(self, records: Iterable[ReadRecord]) -> None:
         """Write rows of ``ops.read``; a complete read stays complete."""
+        records = list(records)
+        self._notes.note_reads(records)
         self._write(
             "read",
             ["folder", "dataset"],
@@ -186,10 +189,11 @@ class Publication:
                 for item in records
             ],
             "NOT ops.read.is_complete",
+            keep=("published_at",),
         )
 
     def record_quality(self, load_id: str, account: str, dataset: str, checks: Iterable[CheckRecord]) -> None:
-        """Write rows of ``ops.quality_result``; results of the same check on the same batch are replaced."""
+        """Write rows of ``ops.quality_result``; another result of the same check replaces it."""
         self._write(
             "quality_result",
             ["load_id", "check_name", "column_name"],
@@ -210,6 +214,10 @@ class Publication:
                 }
                 for item in checks
             ],
+            "(ops.quality_result.severity, ops.quality_result.success, ops.quality_result.rows_checked,"
+            " ops.quality_result.rows_failed, ops.quality_result.expected, ops.quality_result.observed)"
+            " IS DISTINCT FROM (excluded.severity, excluded.success, excluded.rows_checked, excluded.rows_failed,"
+            " excluded.expected, excluded.observed)",
         )
 
     def record_quarantine(self, records: Iterable[QuarantineRecord], *, reopen: bool = True) -> None:

@@ -23,6 +23,7 @@ class LoadRecord:
         window: the run's window.
         state: ``published`` or ``held``.
         change: what publishing did; of a held batch nothing.
+        is_scheduled: a run read it on its day: how old its rows were tells how late they come.
         journal: the entry of the raw store's journal that tells of it.
         others: as the columns of ``ops.load``.
     """
@@ -51,6 +52,7 @@ class LoadRecord:
     started_at: dt.datetime = field(default_factory=_now)
     journal: str | None = None
     change: Change = field(default_factory=Change)
+    is_scheduled: bool = False
 
     def with_change(self, change: Change) -> LoadRecord:
         """The record with what publishing did."""

@@ -46,6 +46,7 @@ FEEDS: Mapping[str, Feed] = {
             per_scope=True,
             datasets=("rcs.health_report", "rcs.trouble"),
             max_days=7,
+            looks_back=False,  # the day's overview says which vehicles have reports of that day
         ),
         Feed(name="users", kind=Kind.WINDOW, per_scope=False, datasets=("rcs.app_user",), max_days=7),
         Feed(
