@@ -42,22 +42,26 @@ _FIELDS = ("vendor", "account", "id", "name", "vin", "plate", "brand", "model", 
 
 def write(connection: Connection, tables: Mapping[str, FleetTable], resolution: Resolution) -> Counts:
     """Write ``fleet.vehicle``, ``fleet.vehicle_identity`` and ``fleet.vehicle_conflict``."""
+    total = Counts()
+    for name, values in rows_of(connection, resolution).items():
+        stage(connection, tables[name], values)
+        total += merge(connection, tables[name], "SELECT * FROM pg_temp.staged")
+        connection.execute("DROP TABLE pg_temp.staged")
+    return total
+
+
+def rows_of(connection: Connection, resolution: Resolution) -> dict[str, list[dict[str, Any]]]:
+    """Rows of ``fleet.vehicle``, ``fleet.vehicle_identity`` and ``fleet.vehicle_conflict``, by table."""
     offsets = odometer_offsets(connection, resolution)
     identities = [
         {**asdict(item), "odometer_offset_m": offsets.get((*item.device, item.valid_from), 0.0)}
         for item in resolution.identities
     ]
-    rows = {
+    return {
         "fleet.vehicle": [asdict(item) for item in resolution.vehicles],
         "fleet.vehicle_identity": identities,
         "fleet.vehicle_conflict": [asdict(item) for item in resolution.conflicts],
     }
-    total = Counts()
-    for name, values in rows.items():
-        _copy(connection, tables[name], values)
-        total += merge(connection, tables[name], "SELECT * FROM pg_temp.staged")
-        connection.execute("DROP TABLE pg_temp.staged")
-    return total
 
 
 def odometer_offsets(connection: Connection, resolution: Resolution) -> dict[tuple[Any, ...], float]:
@@ -126,7 +130,8 @@ def _readings(
     return {("powunity", account, device, low): (first, last) for account, device, low, first, last in rows}
 
 
-def _copy(connection: Connection, table: FleetTable, rows: Iterable[Mapping[str, Any]]) -> None:
+def stage(connection: Connection, table: FleetTable, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Bring rows of a table into ``pg_temp.staged``, which ends with the transaction."""
     connection.execute(
         sql.SQL("CREATE TEMP TABLE staged ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
             sql.SQL(", ").join(map(sql.Identifier, table.names)), identifier(table.table)

@@ -39,6 +39,16 @@ class Counts:
         )
 
 
+def values_of(table: FleetTable) -> sql.Composed:
+    """The columns of a table as they are stored, out of a query ``q`` that makes them."""
+    return sql.SQL(", ").join(
+        sql.SQL(
+            "round(q.{0}::numeric, 6)::float8 AS {0}" if column.type == "double precision" else "q.{0}::{1} AS {0}"
+        ).format(sql.Identifier(column.name), sql.SQL(column.type))
+        for column in table.columns
+    )
+
+
 def merge(connection: Connection, table: FleetTable, query: str, build_id: int | None = None) -> Counts:
     """Make the rows of ``pg_temp.unit`` (of the whole table, for grain ``whole``) what the query answers.
 
@@ -51,12 +61,7 @@ def merge(connection: Connection, table: FleetTable, query: str, build_id: int |
     Returns:
         What was written; nothing when all rows are right already.
     """
-    columns = sql.SQL(", ").join(
-        sql.SQL(
-            "round(q.{0}::numeric, 6)::float8 AS {0}" if column.type == "double precision" else "q.{0}::{1} AS {0}"
-        ).format(sql.Identifier(column.name), sql.SQL(column.type))
-        for column in table.columns
-    )
+    columns = values_of(table)
     # A query is ours, from include/sql/fleet: a percent sign in it is no placeholder.
     connection.execute(
         sql.SQL("CREATE TEMP TABLE fresh ON COMMIT DROP AS SELECT {} FROM ({}) q").format(columns, sql.SQL(query))

@@ -138,8 +138,11 @@ class Lake:
             if window is not None and contract.time_column:
                 condition &= _within(contract, window)
                 files = condition & _on_days(window)
+            is_limited = account is not None or window is not None
             known = [name for name in schema.names if name in dataset.schema.names]
-            return pa.RecordBatchReader.from_batches(schema, self._stream(contract, dataset, known, files, condition))
+            return pa.RecordBatchReader.from_batches(
+                schema, self._stream(contract, dataset, known, files, condition if is_limited else None)
+            )
 
     def rows(self, contract: Contract, window: Window | None = None, account: str | None = None) -> Iterator[dict[str, Any]]:
         """Rows as dicts, JSON columns decoded, streamed; see ``scan``."""
@@ -237,7 +240,7 @@ class Lake:
         dataset: pa_dataset.Dataset,
         columns: list[str],
         files: _Expression,
-        rows: _Expression,
+        rows: _Expression | None,
     ) -> Iterator[pa.RecordBatch]:
         """Rows of a dataset file by file: Arrow's own scanner reads up to a gigabyte ahead of a slow reader."""
         schema = _nullable(contract)
@@ -245,7 +248,8 @@ class Lake:
             for fragment in dataset.get_fragments(filter=files):
                 with fragment.open() as source:
                     for batch in ParquetFile(source).iter_batches(batch_size=_SCAN_ROWS, columns=columns):
-                        yield _shaped(batch.filter(rows), schema)
+                        shaped = _shaped(batch, schema)  # first: other writers leave string types that cannot be filtered
+                        yield shaped if rows is None else shaped.filter(rows)
 
     def _read(self, contract: Contract, dataset: pa_dataset.Dataset, days: list[dt.date]) -> pa.Table:
         schema = _nullable(contract)
