@@ -146,11 +146,11 @@ class Pricing:
         reads = pages = size = 0.0
         for scope, pairs in spans.items():
             days = sum(high - low for low, high in pairs)
-            added = history.bytes(scope, days, sum(weights[high] - weights[low] for low, high in pairs))
+            weight = sum(weights[high] - weights[low] for low, high in pairs)
             reads += days
-            size += added
+            size += history.bytes(scope, days, weight)
             if feed.batch == 1:
-                pages += history.pages(scope, days, added)
+                pages += history.pages(scope, days, weight)
         tasks = self._tasks if feed.per_scope else [min(1, count) for count in by_day(spans, self._wish.dates)]
         if feed.batch > 1:
             reads = float(

@@ -107,7 +107,7 @@ class Pipeline:
         self._parts.warehouse.forget_run_end(run.dag_id, run.run_id)
         summary = Summary()
         wanted = [feed for feed in map(self._parts.feed, feeds) if run.wants(feed.datasets)]
-        errors = [self._load_feed(run, feed, scopes, summary) for feed in wanted]
+        errors = [self._load_feed(run, feed, left, summary) for feed in wanted if (left := self._left(run, feed, scopes))]
         for error in errors:
             if error is not None:
                 raise error
@@ -120,7 +120,8 @@ class Pipeline:
 
     def poll(self, run: Run, *, feed: str) -> JobStatus:
         """Ask the vendor once how the run's report stands; see ``Jobs.poll``."""
-        return self._jobs.poll(run, feed=feed)
+        with self._recorded(run, feed):
+            return self._jobs.poll(run, feed=feed)
 
     def collect(self, run: Run, *, feed: str) -> list[list[str]]:
         """Bring the run's report home and publish it; see ``Jobs.collect``."""
@@ -206,6 +207,17 @@ class Pipeline:
         if len(extracted) < len(reads):
             return IncompleteAnswer(f"{feed.name}: {len(reads) - len(extracted)} reads were not tried")
         return None
+
+    def _left(self, run: Run, feed: Feed, scopes: Sequence[str]) -> Sequence[str]:
+        """What a backfill still has to read of a feed: it asks for what is missing, feed by feed."""
+        tables = [self._parts.contracts[table] for table in feed.datasets if run.wants([table])]
+        is_known = feed.kind is not Kind.SNAPSHOT and all(bool(table.scope_column) is feed.per_scope for table in tables)
+        if run.lane is not Lane.BACKFILL or not is_known or not self._may_skip(run):
+            return scopes
+        left: set[str] = set()
+        for table in tables:
+            left |= set(self._parts.warehouse.missing(self._parts.account.name, table.table, scopes, run.window))
+        return [scope for scope in scopes if scope in left]
 
     def _may_skip(self, run: Run) -> bool:
         """Complete vehicles are left out only where nobody asked for them again: a backfill asks for what is missing."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from fleetlake.pipeline.estimate import Wish
+from fleetlake.window import Window
 
 if TYPE_CHECKING:
     from fleetlake.pipeline.plan import Plan
@@ -25,9 +29,104 @@ HAVING sum(rows_inserted) + sum(rows_updated) + sum(rows_deleted) > 0
 ORDER BY 1, 2
 """
 _RESTATED = """
-SELECT count(*) FROM ops.restatement r
-WHERE r.restated_at >= %s AND EXISTS (SELECT FROM fleet.vehicle_day LIMIT 1)
+SELECT count(*) FROM ops.restatement
+WHERE load_ids && ARRAY(SELECT load_id FROM ops.load WHERE account = %s AND dag_id = %s AND run_id = ANY(%s))
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What the runs of one backfill have to do, and how to tell how much of it is done.
+
+    Attributes:
+        account, dag_id: whose data, and who loads it.
+        wish: what was wanted; its tables are those of this DAG.
+        parts: by feed, how many reads and the planned seconds of each.
+        seconds: planned time of all together.
+    """
+
+    account: str
+    dag_id: str
+    wish: Wish
+    parts: Mapping[str, tuple[float, float]]
+    seconds: float
+
+    @classmethod
+    def of(cls, plan: Plan) -> Work:
+        """The work of a plan."""
+        return cls(
+            account=plan.account.name,
+            dag_id=plan.dag_id,
+            wish=plan.own_wish,
+            parts={part.feed: (part.reads, part.seconds_per_read) for part in plan.feeds if part.reads},
+            seconds=plan.seconds,
+        )
+
+    @property
+    def whole(self) -> float:
+        """All of it, in the units of ``done``."""
+        return sum(reads * seconds for reads, seconds in self.parts.values())
+
+    def done(self, warehouse: Warehouse, run_ids: Sequence[str]) -> float:
+        """What some runs have done of it: every read that came to its end counts what it was priced at."""
+        with warehouse.session() as connection:
+            rows = connection.execute(_DONE, [self.account, self.dag_id, list(run_ids)])
+            ended = {feed: float(count) for feed, count in rows}
+        return sum(min(ended.get(feed, 0.0), reads) * seconds for feed, (reads, seconds) in self.parts.items())
+
+    def changes(self, warehouse: Warehouse, run_ids: Sequence[str]) -> list[DayChange]:
+        """What some runs changed, by table and day; days that came as they were are left out."""
+        with warehouse.session() as connection:
+            rows = connection.execute(_CHANGES, [self.account, self.dag_id, list(run_ids), list(self.wish.datasets)])
+            return [DayChange(table, day, *(int(number) for number in numbers)) for table, day, *numbers in rows]
+
+    def restated(self, warehouse: Warehouse, run_ids: Sequence[str]) -> int:
+        """Figures of schema ``fleet`` that some runs changed after they had been published, as far as the model is built."""
+        with warehouse.session() as connection:
+            row = connection.execute(_RESTATED, [self.account, self.dag_id, list(run_ids)]).fetchone()
+        return int(row[0]) if row else 0
+
+    def keep(self, warehouse: Warehouse, airflow: str, backfill_id: int) -> None:
+        """Keep it for whoever follows the backfill later."""
+        wish = self.wish
+        plan = {
+            "datasets": wish.datasets,
+            "start": wish.window.start.isoformat(),
+            "end": wish.window.end.isoformat(),
+            "vehicles": wish.vehicles,
+            "refetch": wish.refetch,
+            "parts": self.parts,
+            "seconds": self.seconds,
+        }
+        with warehouse.session() as connection:
+            connection.execute(
+                "INSERT INTO ops.backfill (airflow, backfill_id, account, dag_id, plan) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT (airflow, backfill_id) DO UPDATE SET plan = excluded.plan",
+                [airflow, backfill_id, self.account, self.dag_id, json.dumps(plan)],
+            )
+            connection.commit()
+
+    @classmethod
+    def kept(cls, warehouse: Warehouse, airflow: str, backfill_id: int) -> Work | None:
+        """What ``keep`` kept; ``None`` for a backfill that was not created here."""
+        with warehouse.session() as connection:
+            row = connection.execute(
+                "SELECT account, dag_id, plan FROM ops.backfill WHERE airflow = %s AND backfill_id = %s",
+                [airflow, backfill_id],
+            ).fetchone()
+        return None if row is None else cls._read(*row)
+
+    @classmethod
+    def _read(cls, account: str, dag_id: str, plan: Mapping[str, Any]) -> Work:
+        wish = Wish(
+            datasets=tuple(plan["datasets"]),
+            window=Window.parse(plan["start"], plan["end"]),
+            vehicles=tuple(plan["vehicles"]),
+            account=account,
+            refetch=plan["refetch"],
+        )
+        parts = {feed: (float(reads), float(seconds)) for feed, (reads, seconds) in plan["parts"].items()}
+        return cls(account=account, dag_id=dag_id, wish=wish, parts=parts, seconds=float(plan["seconds"]))
 
 
 @dataclass(frozen=True)
@@ -46,23 +145,3 @@ class DayChange:
     changed: int
     deleted: int
     same: int
-
-
-def work_of(plan: Plan) -> float:
-    """All of a plan's work, in the units of ``done_of``."""
-    return sum(part.price.seconds for part in plan.feeds if part.reads)
-
-
-def done_of(warehouse: Warehouse, plan: Plan, run_ids: Sequence[str]) -> float:
-    """The part of a plan's work that its runs have done: every read that came to its end counts what it was priced."""
-    with warehouse.session() as connection:
-        rows = connection.execute(_DONE, [plan.account.name, plan.dag_id, list(run_ids)])
-        reads = {feed: float(done) for feed, done in rows}
-    return sum(min(reads.get(part.feed, 0.0), part.reads) * part.seconds_per_read for part in plan.feeds)
-
-
-def changes_of(warehouse: Warehouse, plan: Plan, run_ids: Sequence[str]) -> list[DayChange]:
-    """What the runs of a backfill changed, by table and day; days that came as they were are left out."""
-    with warehouse.session() as connection:
-        rows = connection.execute(_CHANGES, [plan.account.name, plan.dag_id, list(run_ids), list(plan.datasets)])
-        return [DayChange(table, day, *(int(number) for number in numbers)) for table, day, *numbers in rows]

@@ -1,7 +1,7 @@
 """What reading has cost: the history from which prices are made.
 
 A read is one chain of requests for one vehicle (or one batch) and one window. Its pages follow a line: what this vehicle's
-reads had on average, plus or minus the pages per byte that the feed's reads show. So the price of a day is right whether the
+reads had on average, plus or minus the pages per row that the feed's reads show. So the price of a day is right whether the
 history was read day by day or in longer windows, and a vehicle that sends ten times as much is priced ten times as much.
 Requests that are not pages (logins, refusals, repeated ones) are counted per step of a task, as ``ops.usage`` has seen them.
 """
@@ -27,7 +27,7 @@ HISTORY = dt.timedelta(days=14)
 """How far back reads are taken as a sample of what is to come."""
 
 _FEW = 8
-"""Reads below which pages per byte are not told from chance."""
+"""Reads below which pages per row are not told from chance."""
 
 _UNKNOWN = 2.0
 """Half-width of a price without history: it may be three times as much, or next to nothing."""
@@ -47,12 +47,13 @@ class Typical:
 
     Attributes:
         pages: pages per read.
-        bytes: bytes per day, days at the edges included.
+        bytes, rows: per day, days at the edges included.
         days: days per read, as asked for.
     """
 
     pages: float
     bytes: float
+    rows: float
     days: float
 
 
@@ -67,7 +68,7 @@ class History:
         dates: how many dates they are about.
         fleet: the average of all of them.
         by_scope: the average per vehicle; empty for batches.
-        pages_per_byte: how pages grow with bytes.
+        pages_per_row: how pages grow with rows.
         edge_days: days that a read brings beyond its window: some vendors are asked for more than is wanted.
         weekend: bytes of a Saturday or Sunday relative to the average day of the history; ``workday`` of another day.
         spread: how much the dates of the history differ in bytes, relative; ``page_spread`` in pages.
@@ -83,7 +84,7 @@ class History:
     dates: int = 0
     fleet: Typical
     by_scope: Mapping[str, Typical] = field(default_factory=dict)
-    pages_per_byte: float = 0.0
+    pages_per_row: float = 0.0
     edge_days: float = 0.0
     weekend: float = 1.0
     workday: float = 1.0
@@ -110,11 +111,11 @@ class History:
         """
         return self.by_scope.get(scope, self.fleet).bytes * (weight + self.edge_days * reads)
 
-    def pages(self, scope: str, reads: float, size: float) -> float:
-        """Pages of some reads of a vehicle that bring ``size`` bytes together."""
+    def pages(self, scope: str, reads: float, weight: float) -> float:
+        """Pages of some reads of a vehicle; arguments as of ``bytes``."""
         usual = self.by_scope.get(scope, self.fleet)
-        usual_size = usual.bytes * (usual.days + self.edge_days)
-        return max(usual.pages * reads + self.pages_per_byte * (size - usual_size * reads), reads)
+        more_days = weight - usual.days * reads
+        return max(usual.pages * reads + self.pages_per_row * usual.rows * more_days, reads)
 
     def rows(self, size: float, tables: Iterable[str]) -> float:
         """Rows in so many bytes."""
@@ -146,13 +147,13 @@ class History:
 
 _SINCE = "SELECT max(coalesce(window_start, published_at)) FROM ops.read WHERE account = %s AND feed = %s AND is_complete"
 _READS = """
-SELECT scope, {date}, count(*), sum(days), sum(pages), sum(bytes), sum(pages::float * bytes), sum(bytes::float * bytes)
+SELECT scope, {date}, count(*), sum(days), sum(pages), sum(bytes), sum(rows), sum(pages::float * rows), sum(rows::float * rows)
 FROM (
-    SELECT DISTINCT ON (folder) scope, pages, bytes, window_start, published_at,
+    SELECT DISTINCT ON (folder) scope, pages, bytes, rows, window_start, published_at,
         CASE WHEN window_start IS NULL THEN 1.0
              ELSE extract(epoch FROM window_end - window_start)::float / 86400 END AS days
     FROM ops.read
-    WHERE account = %s AND feed = %s AND is_complete AND coalesce(window_start, published_at) > %s
+    WHERE account = %s AND feed = %s AND is_complete AND rows IS NOT NULL AND coalesce(window_start, published_at) > %s
     ORDER BY folder
 ) reads
 GROUP BY 1, 2
@@ -169,7 +170,10 @@ GROUP BY is_first
 """
 _LOGINS = """
 SELECT count(*), sum(requests - pages)
-FROM (SELECT * FROM ops.usage WHERE account = %s AND is_first AND reads_done = reads ORDER BY usage_id DESC LIMIT 200) steps
+FROM (
+    SELECT * FROM ops.usage WHERE account = %s AND is_first AND reads = 1 AND scopes = 1 AND reads_done = 1
+    ORDER BY usage_id DESC LIMIT 200
+) steps
 """
 _ROWS = """
 SELECT dataset, sum(rows_read)::float / nullif(sum(bytes), 0), sum(rows_outside_window)::float / nullif(sum(rows_read), 0)
@@ -186,22 +190,39 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
         return _default(feed)
     asked = [*key, newest[0] - HISTORY]
     rows = connection.execute(_BY_SCOPE, asked).fetchall()
-    reads, days, pages, size, crossed, squared = (sum(float(row[place] or 0) for row in rows) for place in range(2, 8))
+    sums = (sum(float(row[place] or 0) for row in rows) for place in range(2, 9))
+    reads, days, pages, size, found, crossed, squared = sums
+    if not reads:
+        return _default(feed)
     length = days / reads
     loads = connection.execute(_ROWS, key).fetchall()
     edge = _edge_days(feed, length, max((float(row[2] or 0) for row in loads), default=0.0))
-    slope = _slope(reads, size, pages, crossed, squared)
+    slope = _slope(reads, found, pages, crossed, squared)
     steps = {row[0]: row[1:] for row in connection.execute(_STEPS, key)}
+    row = connection.execute(_LOGINS, [account.name]).fetchone()
+    login = float(row[1]) / row[0] if row and row[0] else 0.0
+    count, more = (sum(float(row[place]) for row in steps.values()) for place in (0, 1))
+    extra = more / count if count else 0.0
     scope_days = days
     by_scope: dict[str, Typical] = {}
     if feed.batch > 1:
-        # The reads are named by their batch: what they bring is shared among the vehicles.
+        # The reads are named by their batch: what they bring is shared among the vehicles. What is asked again because a
+        # vehicle is refused comes with every batch, logins with the first only.
         slope = 0.0
         size, scope_days = (sum(float(row[place]) for row in steps.values()) for place in (6, 7))
+        logins = min(more, login * float(steps.get(True, [0])[0]))
+        batches = sum(float(row[4]) for row in steps.values())
+        pages += (more - logins) / batches * reads if batches else 0.0
+        extra = logins / count if count else 0.0
     elif feed.per_scope:
-        by_scope = {row[0]: _typical(edge, *(float(one) for one in row[2:6])) for row in rows}
+        by_scope = {row[0]: _typical(edge, *(float(one) for one in row[2:7])) for row in rows}
     whole_days = scope_days * (1 + edge / length)
-    fleet = Typical(pages=pages / reads, bytes=size / whole_days if whole_days else 0.0, days=length)
+    fleet = Typical(
+        pages=pages / reads,
+        bytes=size / whole_days if whole_days else 0.0,
+        rows=found / whole_days if whole_days else 0.0,
+        days=length,
+    )
     dates = [
         _Date(row[1], float(row[5]) / float(row[3]), float(row[4]) / float(row[2]), float(row[3]))
         for row in connection.execute(_BY_DATE, asked)
@@ -209,8 +230,7 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
     # Longer reads hide what their days were like, one by one.
     weekend, workday = _week(dates) if length < 1.5 else (1.0, 1.0)
     scaled = [one.bytes / (weekend if one.is_weekend else workday) for one in dates]
-    login = connection.execute(_LOGINS, [account.name]).fetchone() or (0, 0)
-    count, requests = (sum(float(row[place]) for row in steps.values()) for place in (0, 2))
+    requests = sum(float(row[2]) for row in steps.values())
     busy_reads = sum(float(row[4]) for row in steps.values())
     return History(
         feed=feed,
@@ -219,15 +239,15 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
         dates=max(len(dates), round(length)),
         fleet=fleet,
         by_scope=by_scope,
-        pages_per_byte=slope,
+        pages_per_row=slope,
         edge_days=edge,
         weekend=weekend,
         workday=workday,
         spread=_relative_spread(scaled) * math.sqrt(length) if len(dates) > 1 else _USUAL_SPREAD,
         page_spread=_relative_spread([one.pages for one in dates]) if len(dates) > 1 else _USUAL_SPREAD,
         rows_per_byte={row[0]: float(row[1] or 0) for row in loads},
-        extra=sum(float(row[1]) for row in steps.values()) / count if count else 0.0,
-        login=float(login[1] or 0) / login[0] if login[0] else 0.0,
+        extra=extra,
+        login=login,
         knows_first=True in steps,
         answer_s=sum(float(row[3]) for row in steps.values()) / requests if requests else 0.3,
         own_s=max(0.0, sum(float(row[5]) for row in steps.values())) / busy_reads if busy_reads else 0.2,
@@ -237,13 +257,14 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
 def _default(feed: Feed) -> History:
     return History(
         feed=feed,
-        fleet=Typical(pages=feed.day_pages, bytes=feed.day_bytes, days=1.0),
+        fleet=Typical(pages=feed.day_pages, bytes=feed.day_bytes, rows=feed.day_rows, days=1.0),
         rows_per_byte=dict.fromkeys(feed.datasets, feed.day_rows / feed.day_bytes),
     )
 
 
-def _typical(edge: float, reads: float, days: float, pages: float, size: float) -> Typical:
-    return Typical(pages=pages / reads, bytes=size / (days + edge * reads), days=days / reads)
+def _typical(edge: float, reads: float, days: float, pages: float, size: float, rows: float) -> Typical:
+    whole_days = days + edge * reads
+    return Typical(pages=pages / reads, bytes=size / whole_days, rows=rows / whole_days, days=days / reads)
 
 
 def _edge_days(feed: Feed, length: float, outside: float) -> float:
@@ -254,12 +275,12 @@ def _edge_days(feed: Feed, length: float, outside: float) -> float:
     return length * outside / (1 - outside)
 
 
-def _slope(count: float, sizes: float, pages: float, crossed: float, squared: float) -> float:
-    """Pages per byte by least squares; 0 where there is too little to tell, never negative."""
-    variance = squared - sizes * sizes / count
+def _slope(count: float, rows: float, pages: float, crossed: float, squared: float) -> float:
+    """Pages per row by least squares; 0 where there is too little to tell, never negative."""
+    variance = squared - rows * rows / count
     if count < _FEW or variance <= 1e-9 * squared:
         return 0.0
-    return max(0.0, (crossed - sizes * pages / count) / variance)
+    return max(0.0, (crossed - rows * pages / count) / variance)
 
 
 @dataclass(frozen=True)

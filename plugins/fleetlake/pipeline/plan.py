@@ -10,7 +10,7 @@ import json
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fleetlake.accounts import Account, load_accounts
@@ -57,6 +57,7 @@ class Plan:
         dag_id: the DAG that loads it.
         datasets: the tables of the wish that this DAG loads.
         days: first and last day with something to read; ``None`` when nothing is missing.
+        entity: table of the account's vehicles.
         vehicles: vehicles the wish is about.
         standings: how the tables stand now.
         feeds: what is read.
@@ -69,6 +70,7 @@ class Plan:
     dag_id: str
     datasets: tuple[str, ...]
     days: tuple[dt.date, dt.date] | None
+    entity: str
     vehicles: int
     standings: tuple[Standing, ...]
     feeds: tuple[FeedPlan, ...]
@@ -102,6 +104,11 @@ class Plan:
     def is_guess(self) -> bool:
         """Some of it has no history."""
         return any(item.is_guess for item in self.feeds)
+
+    @property
+    def own_wish(self) -> Wish:
+        """The wish, as far as this DAG and account go."""
+        return replace(self.wish, datasets=self.datasets, account=self.account.name)
 
     @property
     def conf(self) -> dict[str, Any]:
@@ -147,6 +154,7 @@ def make_plans(settings: Settings, warehouse: Warehouse, wish: Wish) -> list[Pla
         UnknownVehicle: an account has no such vehicle.
     """
     contracts = load_contracts(settings.include)
+    warehouse.migrate(list(contracts.values()), settings.include)
     for table in wish.datasets:
         _check(contracts, table)
     vendors = {contracts[table].vendor for table in wish.datasets}
@@ -166,10 +174,26 @@ def make_plans(settings: Settings, warehouse: Warehouse, wish: Wish) -> list[Pla
     return plans
 
 
-def standings(settings: Settings, warehouse: Warehouse, plan: Plan) -> list[Standing]:
-    """How the tables of a plan stand now, over the whole wish."""
-    planner = _Planner(settings, warehouse, plan.wish, plan.account)
-    return [planner.standing(table) for table in plan.datasets]
+def standings(settings: Settings, warehouse: Warehouse, wish: Wish) -> list[Standing]:
+    """How the tables of a wish stand now, for one account.
+
+    Raises:
+        ConfigError: the wish names no account of ``accounts.yaml``.
+    """
+    account = next((one for one in load_accounts(settings.include) if one.name == wish.account), None)
+    if account is None:
+        raise ConfigError(f"there is no account {wish.account!r}", where=str(settings.include / "accounts.yaml"))
+    planner = _Planner(settings, warehouse, wish, account)
+    return [planner.standing(table) for table in wish.datasets]
+
+
+def vehicles_of(settings: Settings, warehouse: Warehouse, account: Account, wish: Wish) -> list[str]:
+    """Vendor ids of the vehicles a wish is about.
+
+    Raises:
+        UnknownVehicle: the account has no such vehicle.
+    """
+    return _Planner(settings, warehouse, wish, account).vehicles
 
 
 def _check(contracts: Mapping[str, Contract], table: str) -> None:
@@ -199,7 +223,7 @@ class _Planner:
         run = Run(
             account=account, dag_id="plan", run_id="plan", window=wish.window, lane=Lane.BACKFILL, vehicles=wish.vehicles
         )
-        self._vehicles = Vehicles(self._parts).chosen(run)
+        self.vehicles = Vehicles(self._parts).chosen(run)
 
     def plan(self, dag_id: str, tables: Sequence[str]) -> Plan:
         feeds = [feed for feed in self._parts.room.feeds.values() if not set(feed.datasets).isdisjoint(tables)]
@@ -210,7 +234,7 @@ class _Planner:
         counts = self._counts(spans)
         with self._warehouse.session() as connection:
             quota = quota_of(connection, self._account)
-            pricing = Pricing(connection, self._account, self._wish, counts, end - first, len(self._vehicles))
+            pricing = Pricing(connection, self._account, self._wish, counts, end - first, len(self.vehicles))
             parts = []
             if end > first:
                 parts.append(pricing.of_list(self._entity))
@@ -234,7 +258,8 @@ class _Planner:
             dag_id=dag_id,
             datasets=tuple(tables),
             days=(day + first * DAY, day + (end - 1) * DAY) if end > first else None,
-            vehicles=len(self._vehicles),
+            entity=self._entity.datasets[0],
+            vehicles=len(self.vehicles),
             standings=standings,
             feeds=tuple(timed(part, seconds) for part in parts),
             quota=quota,
@@ -255,7 +280,7 @@ class _Planner:
         return next(feed for feed in self._parts.room.feeds.values() if feed.kind is Kind.SNAPSHOT)
 
     def _scopes(self, table: str) -> list[str]:
-        return self._vehicles if self._parts.contracts[table].scope_column else [FLEET]
+        return self.vehicles if self._parts.contracts[table].scope_column else [FLEET]
 
     def _missing_of(self, table: str) -> dict[str, list[Window]]:
         if table not in self._missing:

@@ -80,9 +80,8 @@ def price(warehouse: Warehouse, account: Account, feed: Feed, scopes: Sequence[s
             pages += history.fleet.pages * batches
             continue
         for scope in scopes:
-            added = history.bytes(scope, 1, weight)
-            size += added
-            pages += history.pages(scope, 1, added)
+            size += history.bytes(scope, 1, weight)
+            pages += history.pages(scope, 1, weight)
     requests = pages + (history.extra if scopes and windows else 0.0)
     return Price(requests=requests, bytes=size, rows=history.rows(size, feed.datasets), seconds=requests / quota.rate_per_s)
 

@@ -181,6 +181,7 @@ class Publication:
                     "run_id": item.run_id,
                     "pages": item.pages,
                     "bytes": item.bytes,
+                    "rows": item.rows,
                     "is_complete": item.is_complete,
                     "cursor_to": item.cursor_to,
                     "load_id": item.load_id,

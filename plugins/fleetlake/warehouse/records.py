@@ -74,6 +74,7 @@ class ReadRecord:
     run_id: str
     pages: int
     bytes: int
+    rows: int = 0
     is_complete: bool
     cursor_to: str | None = None
     load_id: str

@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS ops.usage (
 );
 CREATE INDEX IF NOT EXISTS usage_feed ON ops.usage (account, feed, ended_at);
 CREATE INDEX IF NOT EXISTS usage_run ON ops.usage (dag_id, run_id);
+ALTER TABLE ops.read ADD COLUMN IF NOT EXISTS rows bigint;
+COMMENT ON COLUMN ops.read.rows IS 'Rows in its pages, those that come twice counted twice [count].';
 CREATE INDEX IF NOT EXISTS read_history ON ops.read (account, feed, window_start);
 COMMENT ON TABLE ops.usage IS 'What each step of a task cost at the vendor: one row per feed and task, also of tries that failed. A killed try leaves none.';
 COMMENT ON COLUMN ops.usage.usage_id IS 'Number of the row.';
@@ -47,3 +49,20 @@ COMMENT ON COLUMN ops.usage.backfill_rate_per_s IS 'Requests per second the acco
 COMMENT ON COLUMN ops.usage.burst IS 'Requests the quota lets through at once after a pause [count].';
 COMMENT ON COLUMN ops.usage.started_at IS 'When the step began, UTC.';
 COMMENT ON COLUMN ops.usage.ended_at IS 'When the step ended, UTC.';
+
+CREATE TABLE IF NOT EXISTS ops.backfill (
+    airflow text NOT NULL,
+    backfill_id bigint NOT NULL,
+    account text NOT NULL,
+    dag_id text NOT NULL,
+    plan jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (airflow, backfill_id)
+);
+COMMENT ON TABLE ops.backfill IS 'Backfills created by fleetlake backfill, each with its plan: what --follow goes by.';
+COMMENT ON COLUMN ops.backfill.airflow IS 'Address of the Airflow that runs it.';
+COMMENT ON COLUMN ops.backfill.backfill_id IS 'Its number there.';
+COMMENT ON COLUMN ops.backfill.account IS 'Account.';
+COMMENT ON COLUMN ops.backfill.dag_id IS 'DAG.';
+COMMENT ON COLUMN ops.backfill.plan IS 'What was wanted, and the reads and seconds it was priced at, by feed.';
+COMMENT ON COLUMN ops.backfill.created_at IS 'When it was created, UTC.';
