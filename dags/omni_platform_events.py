@@ -3,8 +3,9 @@
 What the cameras of a workspace saw on each day, into `omni_platform.event`; the workspace's cameras, agents, profile groups
 and profiles as they are now into `omni_platform.camera`, `agent`, `profile_group` and `profile`.
 
-Events of the last two minutes may still be joined by others: a run at midnight waits for them, as a retry. Events that agents
-deliver later than that are brought by `omni_platform_rescan`.
+Events of the last two minutes may still be joined by others: a run at midnight waits for them, as a retry. Agents that were cut off
+insert their events later, with the old time of detection, and the vendor can be asked by that time only: so a scheduled run also
+reads the days before its own again, as far as the lateness of events has shown to be worth it.
 """
 
 from airflow.sdk import DAG

@@ -4,7 +4,7 @@ All that Omnicomm knows about each vehicle and each UTC day: the daily report an
 `statistics`), the track (`track_point`), events, fuel levels and visits of geofences; and what it knows now: vehicles and their
 groups, profiles, states, geofences.
 
-The vendor recomputes past days, so a scheduled run also reads the account's `look_back_days` before its day again; an answer
+The vendor recomputes past days, so a scheduled run also reads days before its own again, as many as experience says; an answer
 replaces what was known about its window. A vehicle the vendor denies is reported; the others of its batch are loaded.
 """
 

@@ -2,8 +2,8 @@
 
 All that PowUnity knows about each bike and each day: `powunity.device`, `position`, `event`, `trip`, `stop`, `summary`.
 
-Trips and stops may still change after the day has ended, so a scheduled run also reads the account's `look_back_days` before
-its day again; an answer replaces what was known about its window.
+Trips and stops may still change after the day has ended, so a scheduled run also reads days before its own again, as many as
+experience says; an answer replaces what was known about its window.
 """
 
 from airflow.sdk import DAG

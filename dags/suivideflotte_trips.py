@@ -3,7 +3,7 @@
 All that SuiviDeFlotte knows about each vehicle and each day: `suivideflotte.trip` and `alert`, with the vehicles, drivers
 and points of interest as they are now: `suivideflotte.vehicle`, `driver`, `poi`.
 
-Trips may still change for 48 hours, so a scheduled run also reads the account's `look_back_days` before its day again; an
+Trips may still change for 48 hours, so a scheduled run also reads days before its own again, as many as experience says; an
 answer replaces what was known about its window. What the customer's lists and fields are called stands in
 `include/suivideflotte`.
 """

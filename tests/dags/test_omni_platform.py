@@ -1,23 +1,17 @@
-"""OMNI Platform in Airflow: its connection, its two DAGs, and what a re-scan asks for."""
+"""OMNI Platform in Airflow: its connection, and its DAG."""
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from fleetlake.accounts import load_accounts
 from fleetlake.errors import ConfigError
 from fleetlake.hooks.omni_platform import OmniPlatformHook
-from fleetlake.operators import LoadOperator
-from fleetlake.operators.base import FleetOperator, run_of
 from fleetlake.reading import Lane
 from fleetlake.sandbox.settings import SandboxSettings
 from fleetlake.sandbox.testing import running
-from fleetlake.window import Window
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "00000000-0000-4000-8000-0000000000aa"
@@ -64,33 +58,8 @@ def test_the_test_button_says_what_works_and_what_does_not(connection, tmp_path)
     assert TOKEN not in words
 
 
-def test_events_are_loaded_by_day_and_late_ones_again(bag):
-    events, rescan = bag.dags["omni_platform_events"], bag.dags["omni_platform_rescan"]
-    assert events.get_task("load_events").again_days == 0
-    assert rescan.get_task("load_late_events").again_days == 1
+def test_events_are_loaded_by_day_and_late_ones_by_a_learned_look_back(bag):
+    events = bag.dags["omni_platform_events"]
     assert events.get_task("certify_events").upstream_task_ids == {"load_lists", "load_events"}
     account = next(account for account in load_accounts(ROOT / "include") if account.vendor == "omni_platform")
-    assert account.look_back_days == 0, "else every day would be read twice, once by each DAG"
-
-
-def test_a_rescan_reads_the_last_48_hours_as_a_window_whatever_is_known(monkeypatch):
-    calls = []
-    account = next(account for account in load_accounts(ROOT / "include") if account.vendor == "omni_platform")
-
-    @contextmanager
-    def opened(self, context):
-        yield SimpleNamespace(load=lambda run, **more: calls.append((run, more))), run_of(context, account)
-
-    monkeypatch.setattr(FleetOperator, "pipeline", opened)
-    context = {
-        "dag_run": SimpleNamespace(run_type="scheduled"),
-        "ti": SimpleNamespace(dag_id="a_dag", task_id="a_task", run_id="a_run", try_number=1),
-        "params": {},
-        "partition_key": "2026-11-20",
-        "partition_date": dt.datetime(2026, 11, 20, tzinfo=dt.UTC),
-    }
-    LoadOperator(task_id="x", account="depot", feeds=["events"], scopes=["_fleet"], again_days=1).execute(context)
-    run, more = calls[0]
-    assert run.window == Window.parse("2026-11-19", "2026-11-21")
-    assert (run.mode, run.force, run.partition) == ("window", True, "2026-11-20")
-    assert more == {"feeds": ["events"], "scopes": ["_fleet"]}
+    assert account.look_back_days is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +55,6 @@ class LoadOperator(FleetOperator):
     Args:
         feeds: what to read.
         scopes: vendor ids of the vehicles or devices.
-        again_days: so many days before the run's window are read with it, whatever is known of them: for vendors who
-            insert late what they can only be asked for by the time it happened.
     """
 
     def __init__(
@@ -65,7 +62,6 @@ class LoadOperator(FleetOperator):
         *,
         feeds: Sequence[str],
         scopes: Sequence[str],
-        again_days: int = 0,
         execution_timeout: timedelta | None = timedelta(hours=2),
         map_index_template: str | None = "{{ task.chunk }}",
         **kwargs: Any,
@@ -73,7 +69,6 @@ class LoadOperator(FleetOperator):
         super().__init__(execution_timeout=execution_timeout, map_index_template=map_index_template, **kwargs)
         self.feeds = list(feeds)
         self.scopes = scopes
-        self.again_days = again_days
 
     @property
     def chunk(self) -> str:
@@ -85,10 +80,6 @@ class LoadOperator(FleetOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Load the chunk and return what was done, in numbers."""
         with self.pipeline(context) as (pipeline, run):
-            if self.again_days:
-                window = run.window.widen(before=self.again_days * DAY)
-                again = replace(run, window=window, mode="window", force=True)
-                return pipeline.load(again, feeds=self.feeds, scopes=list(self.scopes))
             return pipeline.load(run, feeds=self.feeds, scopes=list(self.scopes))
 
 

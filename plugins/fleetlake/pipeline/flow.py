@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fleetlake.coverage import missing, unproven
 from fleetlake.errors import FleetlakeError, IncompleteAnswer, Skippable
-from fleetlake.pipeline.extract import extract
+from fleetlake.pipeline.expected import note_expected
+from fleetlake.pipeline.extract import Extracted, Read, extract
 from fleetlake.pipeline.jobs import Jobs
 from fleetlake.pipeline.parts import Parts
 from fleetlake.pipeline.publish import Summary
@@ -22,6 +23,7 @@ from fleetlake.reading import FLEET, Feed, JobStatus, Kind, Lane, Source
 
 if TYPE_CHECKING:
     from fleetlake.accounts import Account
+    from fleetlake.pipeline.heal import Healing
     from fleetlake.pipeline.job_table import Job
     from fleetlake.settings import Settings
     from fleetlake.warehouse import Warehouse
@@ -149,6 +151,7 @@ class Pipeline:
                 vendor does not keep any more is told, but no failure: nobody could mend it.
         """
         self._jobs.prove(run)
+        note_expected(self._parts, self._vehicles, run, datasets)
         vehicles = self._vehicles.chosen(run)
         proven: dict[str, Any] = {}
         holes: list[str] = [] if vehicles else [f"{self._vehicles.contract.table}: the account has no vehicles"]
@@ -185,6 +188,13 @@ class Pipeline:
         """The warehouse, migrated to this vendor's contracts."""
         return self._parts.warehouse
 
+    @property
+    def healing(self) -> Healing:
+        """Mends the account's holes."""
+        from fleetlake.pipeline.heal import Healing
+
+        return Healing(self._parts, self._vehicles, self.load)
+
     def _load_feed(self, run: Run, feed: Feed, scopes: Sequence[str], summary: Summary) -> FleetlakeError | None:
         """Extract and publish one feed; returns the first error that a retry may mend."""
         with self._recorded(run, feed.name) as step:
@@ -195,17 +205,21 @@ class Pipeline:
         return recorded(self._parts.warehouse, run, feed, is_first=is_first)
 
     def _loaded(self, run: Run, feed: Feed, scopes: Sequence[str], summary: Summary, step: Step) -> FleetlakeError | None:
-        reads = Reading(self._parts.warehouse, self._parts.account).reads(run, feed, scopes)
-        extracted = list(extract(self._parts.raw, self._parts.source, reads))
-        step.took(reads, extracted)
-        publisher = self._parts.publisher
-        for table in feed.datasets:
-            publisher.publish(run, feed, self._parts.contracts[table], extracted, summary)
-        for result in extracted:
-            if result.error is not None and not isinstance(result.error, Skippable):
-                return result.error
-        if len(extracted) < len(reads):
-            return IncompleteAnswer(f"{feed.name}: {len(reads) - len(extracted)} reads were not tried")
+        taken: list[Read] = []
+        brought: list[Extracted] = []
+        for reads in Reading(self._parts.warehouse, self._parts.account).rounds(run, feed, scopes):
+            extracted = list(extract(self._parts.raw, self._parts.source, reads))
+            taken += reads
+            brought += extracted
+            step.took(taken, brought)
+            publisher = self._parts.publisher
+            for table in feed.datasets:
+                publisher.publish(run, feed, self._parts.contracts[table], extracted, summary)
+            for result in extracted:
+                if result.error is not None and not isinstance(result.error, Skippable):
+                    return result.error
+            if len(extracted) < len(reads):
+                return IncompleteAnswer(f"{feed.name}: {len(reads) - len(extracted)} reads were not tried")
         return None
 
     def _left(self, run: Run, feed: Feed, scopes: Sequence[str]) -> Sequence[str]:

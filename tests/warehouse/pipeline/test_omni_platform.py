@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import replace
 
 import pytest
 from fleetlake.accounts import Account
@@ -27,7 +26,7 @@ class Depot:
 
     def __init__(self, place):
         self.place = place
-        self.account = Account(name="depot", vendor="omni_platform", conn_id="omni_platform_default", look_back_days=0)
+        self.account = Account(name="depot", vendor="omni_platform", conn_id="omni_platform_default")
         place.accounts["omni_platform"] = self.account
         self.config = {"page_size": 20, "rate_per_s": 1000, "burst": 1000, "timeout_s": 5}
 
@@ -57,11 +56,6 @@ class Depot:
     def certify(self, run):
         with self.pipeline() as pipeline:
             return pipeline.certify(run, datasets=[EVENT])
-
-    def rescan(self, day):
-        """What ``LoadOperator(again_days=1)`` does."""
-        run = self.run(day, dag_id="rescan")
-        return self.load(replace(run, window=run.window.widen(before=DAY), mode="window", force=True))
 
     def rows(self):
         return self.place.sql(f"SELECT event_id FROM {EVENT} WHERE deleted_at IS NULL")
@@ -102,17 +96,16 @@ def test_every_dataset_equals_truth(depot):
     assert depot.place.sql("SELECT dataset, check_name FROM ops.quality_result WHERE NOT success") == []
 
 
-def test_late_events_come_with_the_rescan(depot):
+def test_late_events_come_with_the_next_scheduled_run(depot):
     start, missing = _day_with_late_events(depot.place.sandbox.context)
     first, second = Window.day(start), Window.day(start + DAY)
     depot.at(second.start + dt.timedelta(minutes=5))
     depot.load(depot.run(f"{first.start:%Y-%m-%d}"))
     seen = depot.place.assert_true(EVENT, first)
     depot.at(second.end + dt.timedelta(minutes=5))
-    depot.load(depot.run(f"{second.start:%Y-%m-%d}"))
     truth, warehouse, _ = depot.place.digests(EVENT, first)
     assert (truth.rows, warehouse.rows) == (seen + missing, seen)
-    depot.rescan(f"{second.start:%Y-%m-%d}")
+    depot.load(depot.run(f"{second.start:%Y-%m-%d}", mode="stream"))
     assert depot.place.assert_true(EVENT, first) == seen + missing
     assert depot.place.assert_true(EVENT, second) > 0
 
