@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fleetlake import errors
 from fleetlake.accounts import Account
 from fleetlake.coverage import Interval, State
-from fleetlake.errors import DataError, FleetlakeError
+from fleetlake.errors import DataError, FleetlakeError, OutOfRetention
 from fleetlake.pipeline.batch import Part
 from fleetlake.pipeline.extract import Extracted, Read
 from fleetlake.pipeline.proof import Decisions
@@ -63,10 +63,18 @@ class BatchEntry:
         """Vehicles, devices or ``FLEET`` it is about."""
         return {scope for item in self.content["reads"] for scope in (item.get("scopes") or [item["scope"]])}
 
+    def is_about(self, window: Window) -> bool:
+        """One of its reads may hold rows of a window: asked for a part of it, without a window, or a stream that ends later."""
+        for item in self.content["reads"]:
+            asked = Window.parse(*item["window"]) if item.get("window") else None
+            if asked is None or (asked.end > window.start and (asked.start < window.end or item.get("stream", False))):
+                return True
+        return False
+
     @property
-    def windows(self) -> list[Window]:
-        """Windows that were asked for; none for snapshots."""
-        return [Window.parse(*item["window"]) for item in self.content["reads"] if item.get("window")]
+    def pages_of_reads(self) -> dict[str, int]:
+        """Folders of its reads, each with the number of pages up to where this batch goes."""
+        return {self._key(item).folder: item["pages"][1] for item in self.content["reads"]}
 
     def parts(self, raw: RawStore, feed: Feed) -> list[Part]:
         """What the batch was made of, found in the raw store.
@@ -87,15 +95,7 @@ class BatchEntry:
         return list(self.content.get("foreign", ()))
 
     def _part(self, raw: RawStore, feed: Feed, number: int, item: Mapping[str, Any]) -> Part:
-        account = self.run.account
-        key = ReadKey(
-            account=account.name,
-            vendor=account.vendor,
-            feed=feed.name,
-            scope=item["scope"],
-            window=Window.parse(*item["window"]) if item.get("window") else None,
-            read=item["read"],
-        )
+        key = self._key(item)
         read = Read(
             feed=feed,
             key=key,
@@ -117,6 +117,16 @@ class BatchEntry:
             tried_at=_moment(tried_at) or self.started_at,
         )
         return Part(result, pages[start - first :], item["ends"])
+
+    def _key(self, item: Mapping[str, Any]) -> ReadKey:
+        return ReadKey(
+            account=self.run.account.name,
+            vendor=self.run.account.vendor,
+            feed=self.feed,
+            scope=item["scope"],
+            window=Window.parse(*item["window"]) if item.get("window") else None,
+            read=item["read"],
+        )
 
 
 @dataclass(frozen=True)
@@ -259,7 +269,10 @@ def _batch_entry(name: EntryName, content: Mapping[str, Any]) -> BatchEntry:
 def _describe_error(error: FleetlakeError | None) -> dict[str, Any] | None:
     if error is None:
         return None
-    return {"type": type(error).__name__, "message": error.message, "where": error.where, "remedy": error.remedy}
+    about = {"type": type(error).__name__, "message": error.message, "where": error.where, "remedy": error.remedy}
+    if isinstance(error, OutOfRetention) and error.since is not None:
+        about["since"] = error.since.isoformat()
+    return about
 
 
 def _error(about: Mapping[str, Any] | None) -> FleetlakeError | None:
@@ -267,6 +280,8 @@ def _error(about: Mapping[str, Any] | None) -> FleetlakeError | None:
         return None
     kind = getattr(errors, about["type"], FleetlakeError)
     error: FleetlakeError = kind(about["message"], where=about["where"], remedy=about["remedy"])
+    if isinstance(error, OutOfRetention):
+        error.since = _moment(about.get("since"))
     return error
 
 

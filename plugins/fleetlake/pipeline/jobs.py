@@ -166,7 +166,7 @@ class Jobs:
                 continue
             read = [item.fetched_at for scopes in known for items in scopes.values() for item in items if item.fetched_at]
             words = f"details: {feed.details} was read for each of {len(everyone)} vehicles"
-            self._parts.warehouse.record_coverage(
+            self._parts.record_coverage(
                 self._interval(table, FLEET, run, State.COMPLETE, words, min(read, default=None)) for table in holes
             )
             proven += holes
@@ -307,7 +307,7 @@ class Jobs:
         if everyone:
             places += [(table, scope) for table in self._only_in_details(feed) for scope in self._everyone()]
         now = dt.datetime.now(dt.UTC)
-        self._parts.warehouse.record_coverage(self._interval(table, scope, run, state, proof, now) for table, scope in places)
+        self._parts.record_coverage(self._interval(table, scope, run, state, proof, now) for table, scope in places)
 
     def _interval(self, table: str, scope: str, run: Run, state: State, proof: str, at: dt.datetime | None) -> Interval:
         return Interval(
@@ -333,7 +333,7 @@ class Jobs:
             # A row hides its vehicle: nobody may be called silent, so all are asked.
             log.warning("%s: a row of the report does not say its vehicle: all vehicles are read", contract.table)
             return sorted(set(self._vehicles.chosen(run)))
-        self._parts.warehouse.record_coverage(
+        self._parts.record_coverage(
             [
                 Interval(
                     account=self._parts.account.name,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from fleetlake.warehouse import Publication, Warehouse
 
 log = logging.getLogger(__name__)
+
+
+KnownIn = Callable[[str], "Warehouse | None"]
 
 
 @dataclass
@@ -80,6 +83,7 @@ class Publisher:
         docs: folder in which validation results for Data Docs are kept; ``None`` = none are.
         journal: where publications are noted; ``None`` = they are noted already, and the stores are made from it.
         second_look: asks the vendor again before rows are marked deleted; ``None`` = nobody can be asked.
+        known_in: for a table that another one refers to, the warehouse to look its rows up in; ``None`` = in ``warehouse``.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Publisher:
         *,
         journal: Journal | None,
         second_look: SecondLook | None = None,
+        known_in: KnownIn | None = None,
     ) -> None:
         self._raw = raw
         self._lake = lake
@@ -99,6 +104,7 @@ class Publisher:
         self._room = room
         self._docs = docs
         self._journal = journal
+        self._known_in = known_in or (lambda _table: None)
         self._judge = Judge(warehouse, second_look)
 
     def publish(self, run: Run, feed: Feed, contract: Contract, extracted: Sequence[Extracted], summary: Summary) -> None:
@@ -251,7 +257,8 @@ class Publisher:
             if before and before.as_then and column.name in before.entry.references:
                 known[column.name] = values - set(before.entry.references[column.name])
             else:
-                known[column.name] = self._warehouse.known_values(column.references, sorted(values), run.account.name)
+                place = self._known_in(column.references.rpartition(".")[0]) or self._warehouse
+                known[column.name] = place.known_values(column.references, sorted(values), run.account.name)
             unknown[column.name] = sorted(values - known[column.name])
         verdict = audit(
             batch.contract,
@@ -288,6 +295,7 @@ class Publisher:
             reason=verdict.reason if verdict.held else None,
             fetched_from=min(fetched, default=None),
             fetched_to=max(fetched, default=None),
+            is_scheduled=run.mode == "stream",
         )
 
     @staticmethod

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -125,7 +126,13 @@ class RawStore:
             feed: only this feed's.
             window: only this window, as ``raw.keys.window_name`` writes it.
         """
-        yield from self._descend("", [vendor, account, feed, window, None, None])
+        for folder in self._folders("", [vendor, account, feed, window, None, None]):
+            yield from self._pages(folder)
+
+    def reads(self, vendor: str) -> Iterator[tuple[str, str, int]]:
+        """All reads of a vendor by their names alone: feed, folder, number of committed pages."""
+        for folder in self._folders("", [vendor, None, None, None, None, None]):
+            yield unquote(folder.split("/")[2]), folder, self._count(folder)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -140,16 +147,16 @@ class RawStore:
     def _path(folder: str, number: int) -> str:
         return f"{folder}/{number:06d}.page"
 
-    def _descend(self, folder: str, filters: list[str | None]) -> Iterator[PageRef]:
+    def _folders(self, folder: str, filters: list[str | None]) -> Iterator[str]:
         if not filters:
-            yield from self._pages(folder)
+            yield folder
             return
         if filters[0] is not None:
             names = [escape(filters[0])]
         else:
             names = [name for name in self._files.names(folder) if folder or not name.startswith("_")]  # no journal
         for name in names:
-            yield from self._descend(f"{folder}/{name}" if folder else name, filters[1:])
+            yield from self._folders(f"{folder}/{name}" if folder else name, filters[1:])
 
     def _read(self, path: str, limit: int | None = None) -> bytes:
         try:
