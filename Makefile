@@ -36,8 +36,11 @@ lint: .venv/dev ## style, types, layers, generated pages
 	@$(BIN)/lint-imports
 	@$(BIN)/fleetlake dictionary --check
 
-backfill: .venv/runtime ## DAG=rcs_telemetry FROM=2026-11-01 TO=2026-11-14: dry run, then create (the stack must be up)
-	@$(BIN)/fleetlake backfill "$(DAG)" --from "$(FROM)" --to "$(TO)"
+plan: .venv/runtime ## DATASET=rcs.telemetry FROM=2026-11-01 TO=2026-11-14: what a backfill would do and cost
+	@$(BIN)/fleetlake plan --dataset "$(DATASET)" --from "$(FROM)" --to "$(TO)"
+
+backfill: .venv/runtime ## DATASET=rcs.telemetry FROM=2026-11-01 TO=2026-11-14: plan, ask, load, prove (the stack must be up)
+	@$(BIN)/fleetlake backfill --dataset "$(DATASET)" --from "$(FROM)" --to "$(TO)"
 
 sql: .venv/runtime ## Q="select …": ask the warehouse
 	@$(BIN)/fleetlake sql "$$Q"
@@ -60,4 +63,4 @@ endif
 	@PYTHON="$(PYTHON)" sh tools/bootstrap.sh requirements.txt requirements-dev.txt
 	@touch .venv/runtime $@
 
-.PHONY: help install demo up down status test test-unit lint backfill sql lock clean
+.PHONY: help install demo up down status test test-unit lint plan backfill sql lock clean

@@ -1,4 +1,7 @@
-"""A small client of Airflow's REST API: what starting, loading and watching need."""
+"""A small client of Airflow's REST API: what starting, loading and watching need.
+
+Any Airflow of version 3 will do: ``AirflowApi.from_env`` reads where it is and who asks.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import requests
 
 from fleetlake.accounts import Account
-from fleetlake.errors import ConfigError, StoreUnavailable
+from fleetlake.errors import ConfigError, StoreConflict, StoreUnavailable
 
 _PAGE = 100
 
@@ -22,17 +25,41 @@ class AirflowApi:
         base_url: such as ``http://127.0.0.1:8080``.
         user: name of a user.
         password: of that user.
+        token: a token of the API instead of user and password; it is not renewed.
 
     Raises:
         StoreUnavailable: from every method, when the API server does not answer or answers 5xx.
+        StoreConflict: something of the kind is under way already (409).
         ConfigError: from every method, when it refuses the request; with the server's reason.
     """
 
-    def __init__(self, base_url: str, user: str, password: str) -> None:
-        self.base_url = base_url
+    def __init__(self, base_url: str, user: str, password: str, *, token: str | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
         self._login = {"username": user, "password": password}
         self._session = requests.Session()
-        self._session.trust_env = False  # neither proxies nor .netrc: the stack is on this machine
+        self._session.trust_env = False  # no .netrc: it would replace our token silently
+        self._is_fixed = token is not None
+        if token is not None:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> AirflowApi | None:
+        """The Airflow of ``FLEETLAKE_AIRFLOW_URL``, with ``_TOKEN``, or ``_USER`` and ``_PASSWORD``; ``None`` = not set.
+
+        Raises:
+            ConfigError: an address without credentials.
+        """
+        url, token = env.get("FLEETLAKE_AIRFLOW_URL"), env.get("FLEETLAKE_AIRFLOW_TOKEN") or None
+        user, password = env.get("FLEETLAKE_AIRFLOW_USER", ""), env.get("FLEETLAKE_AIRFLOW_PASSWORD", "")
+        if not url:
+            return None
+        if token is None and not (user and password):
+            raise ConfigError(
+                "nobody may ask that Airflow: no credentials are set",
+                where="FLEETLAKE_AIRFLOW_URL",
+                remedy="set FLEETLAKE_AIRFLOW_TOKEN, or FLEETLAKE_AIRFLOW_USER and FLEETLAKE_AIRFLOW_PASSWORD",
+            )
+        return cls(url, user, password, token=token)
 
     def parts(self, *, since: float = 0.0) -> dict[str, str]:
         """Health by part: ``healthy``, ``unhealthy``, or ``starting``. Needs no login.
@@ -86,14 +113,66 @@ class AirflowApi:
         """Run the failed tasks of a run again."""
         self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear", body={"dry_run": False, "only_failed": True})
 
+    def trigger(self, dag_id: str, partition: str, conf: Mapping[str, Any]) -> str:
+        """Start a run for a partition; gives its id."""
+        body = {"logical_date": None, "partition_key": partition, "conf": dict(conf)}
+        return str(self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", body=body)["dag_run_id"])
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """One run."""
+        return self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+
     def backfill(self, dag_id: str, first: dt.date, last: dt.date, *, max_active_runs: int = 2) -> dict[str, Any]:
         """Create a backfill over partition days, both ends included; days that have a run are left alone."""
-        return self._call("POST", "/api/v2/backfills", body=_backfill(dag_id, first, last, max_active_runs))
+        return self.create_backfill(
+            {
+                "dag_id": dag_id,
+                "from_date": f"{first}T00:00:00Z",
+                "to_date": f"{last}T00:00:00Z",
+                "max_active_runs": max_active_runs,
+                "reprocess_behavior": "none",
+            }
+        )
 
-    def backfill_dry_run(self, dag_id: str, first: dt.date, last: dt.date) -> list[dict[str, Any]]:
-        """The runs a backfill would create."""
-        answer = self._call("POST", "/api/v2/backfills/dry_run", body=_backfill(dag_id, first, last, 2))
-        return list(answer["backfills"])
+    def create_backfill(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a backfill.
+
+        Raises:
+            StoreConflict: another backfill of the DAG is running.
+        """
+        return self._call("POST", "/api/v2/backfills", body=dict(body))
+
+    def dry_run(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The runs that ``create_backfill`` would make."""
+        return list(self._call("POST", "/api/v2/backfills/dry_run", body=dict(body))["backfills"])
+
+    def get_backfill(self, backfill_id: int) -> dict[str, Any]:
+        """A backfill, with ``dag_id``, ``created_at``, ``completed_at``, ``is_paused``."""
+        return self._call("GET", f"/api/v2/backfills/{backfill_id}")
+
+    def running_backfill(self, dag_id: str) -> dict[str, Any] | None:
+        """The backfill of a DAG that has not ended."""
+        found = self._all("/api/v2/backfills", "backfills", {"dag_id": dag_id})
+        return next((item for item in found if item["completed_at"] is None), None)
+
+    def cancel_backfill(self, backfill_id: int) -> None:
+        """Cancel a backfill: its queued runs fail, those that run go on."""
+        self._call("PUT", f"/api/v2/backfills/{backfill_id}/cancel")
+
+    def backfill_runs(self, backfill: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Runs of a backfill.
+
+        The API does not say which run belongs to which backfill. But a DAG has one backfill at a time, which makes its runs
+        when it is created.
+        """
+        first, end = _moment(backfill["created_at"]), _moment(backfill["completed_at"])
+        query = {"run_type": "backfill", "order_by": "run_after"}
+        runs = self._all(f"/api/v2/dags/{backfill['dag_id']}/dagRuns", "dag_runs", query)
+        return [
+            run
+            for run in runs
+            if (queued := _moment(run["queued_at"])) and first and queued >= first and (end is None or queued <= end)
+        ]
 
     def _put(self, kind: str, entities: list[dict[str, Any]]) -> None:
         action = {"action": "create", "entities": entities, "action_on_existence": "overwrite"}
@@ -118,13 +197,15 @@ class AirflowApi:
                 answer = self._checked("POST", "/auth/token", self._send("POST", "/auth/token", None, self._login))
                 self._session.headers["Authorization"] = f"Bearer {answer['access_token']}"
             response = self._send(method, path, params, body)
-            if response.status_code == 401 and login and attempt == 1:
+            if response.status_code == 401 and login and attempt == 1 and not self._is_fixed:
                 del self._session.headers["Authorization"]  # the token has expired
                 continue
             break
         return self._checked(method, path, response)
 
     def _checked(self, method: str, path: str, response: requests.Response) -> dict[str, Any]:
+        if response.status_code == 409:
+            raise StoreConflict(f"Airflow answered 409 to {method} {path}: {response.text[:500]}", where=self.base_url)
         if response.status_code >= 400:
             raise ConfigError(
                 f"Airflow answered {response.status_code} to {method} {path}: {response.text[:500]}", where=self.base_url
@@ -161,11 +242,5 @@ def pools(accounts: Iterable[Account]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _backfill(dag_id: str, first: dt.date, last: dt.date, max_active_runs: int) -> dict[str, Any]:
-    return {
-        "dag_id": dag_id,
-        "from_date": f"{first}T00:00:00Z",
-        "to_date": f"{last}T00:00:00Z",
-        "max_active_runs": max_active_runs,
-        "reprocess_behavior": "none",
-    }
+def _moment(text: str | None) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(text) if text else None

@@ -1,4 +1,4 @@
-"""``fleetlake up``, ``down``, ``status``, ``demo``, ``backfill``: the local stack from a terminal."""
+"""``fleetlake up``, ``down``, ``status``, ``demo``: the local stack from a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fleetlake.errors import ConfigError, StoreUnavailable
+from fleetlake.errors import ConfigError
 from fleetlake.settings import Settings
 from fleetlake.stack import parts
 from fleetlake.stack.airflow_api import AirflowApi
@@ -111,34 +111,6 @@ def demo(
 
     report = run_demo(_stack(), port=port)
     report.print(Console(width=None if sys.stdout.isatty() else 140))
-
-
-@app.command()
-def backfill(
-    dag: Annotated[str, typer.Argument(help="DAG id, for example rcs_telemetry.")],
-    start: Annotated[str, typer.Option("--from", help="First day, ISO date.")],
-    end: Annotated[str, typer.Option("--to", help="Last day, included.")],
-    dry_run: Annotated[bool, typer.Option(help="Only list the days that would be loaded.")] = False,
-    max_active_runs: Annotated[int, typer.Option(min=1, help="Days loaded at once.")] = 2,
-) -> None:
-    """List the days of a range that have no run yet, then load them through Airflow; the stack must be up."""
-    first, last = utc(start).date(), utc(end).date()
-    if first > last:
-        raise ConfigError(f"{first} is after {last}", where="--from and --to", remedy="both days are included")
-    api = _stack().api()
-    known = [entry["dag_id"] for entry in api.dags()]
-    if dag not in known:
-        raise ConfigError(f"there is no DAG {dag!r}", remedy=f"one of: {', '.join(sorted(known)) or 'none yet'}")
-    days = [entry["partition_key"] for entry in api.backfill_dry_run(dag, first, last)]
-    typer.echo(f"{dag}: {len(days)} days to load between {first} and {last}" + (f": {', '.join(days)}" if days else ""))
-    if dry_run or not days:
-        return
-    created = api.backfill(dag, first, last, max_active_runs=max_active_runs)
-    typer.echo(f"created backfill {created['id']}; watch it at {api.base_url}/dags/{dag}/backfills")
-    if any(entry["dag_id"] == dag and entry["is_paused"] for entry in api.dags()):
-        raise StoreUnavailable(
-            f"{dag} is paused: the days wait until it is unpaused", remedy="unpause it in the web interface"
-        )
 
 
 def _moment(text: str | None) -> datetime | None:
