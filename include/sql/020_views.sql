@@ -48,7 +48,7 @@ WITH RECURSIVE ledger AS (
 SELECT h.account, h.dataset, h.scope, h.window_start, h.window_end, h.state, h.proof, h.fetched_at, h.run_id, h.recorded_at,
     who.next_by,
     CASE who.next_by
-        WHEN 'schedule' THEN CASE WHEN h.state = 'not_yet' AND h.window_end > now() THEN h.window_end
+        WHEN 'schedule' THEN CASE WHEN h.window_end > now() THEN h.window_end
             ELSE h.recorded_at + interval '6 hours' END
         WHEN 'self-heal' THEN tried.next_at
     END AS next_at,
@@ -68,9 +68,8 @@ LEFT JOIN LATERAL (
 ) AS tried ON true
 CROSS JOIN LATERAL (
     SELECT CASE
-        WHEN h.state = 'out_of_retention' THEN 'nobody'
-        WHEN h.state = 'not_yet' AND h.window_end > now() THEN 'schedule'
-        WHEN tried.is_given_up THEN 'person'
+        WHEN h.state = 'out_of_retention' OR tried.is_given_up THEN 'person'
+        WHEN h.state = 'not_yet' AND h.window_end > now() OR h.window_start >= date_trunc('day', now(), 'UTC') THEN 'schedule'
         -- Its own run may still be at work on it.
         WHEN l.load_id IS NOT NULL AND h.recorded_at > now() - interval '6 hours' AND NOT EXISTS (
             SELECT FROM ops.run_end r WHERE r.dag_id = l.dag_id AND r.run_id = l.run_id
@@ -82,7 +81,7 @@ CROSS JOIN LATERAL (
 COMMENT ON VIEW ops.hole IS 'Intervals that were asked for and are not proven complete, and times between and after that nobody asked for.';
 COMMENT ON COLUMN ops.hole.state IS 'State in ops.coverage; unread: a gap between a scope''s intervals, or from its last one to where its dataset has come.';
 COMMENT ON COLUMN ops.hole.proof IS 'How it is known: kind, colon, detail.';
-COMMENT ON COLUMN ops.hole.next_by IS 'Who is next: schedule, self-heal, person (self-heal has given up), nobody (the vendor does not keep it).';
+COMMENT ON COLUMN ops.hole.next_by IS 'Who is next: schedule, self-heal, or a person: self-heal has given up, or the vendor does not keep it any more.';
 COMMENT ON COLUMN ops.hole.next_at IS 'Not before then, UTC; null: at once, by the next run.';
 COMMENT ON COLUMN ops.hole.attempts IS 'How often self-heal has tried it [count].';
 COMMENT ON COLUMN ops.hole.reason IS 'Why its last attempt did not mend it.';
@@ -90,32 +89,24 @@ COMMENT ON COLUMN ops.hole.days IS 'Length [d].';
 
 CREATE OR REPLACE VIEW ops.dataset_status AS
 WITH scopes AS (
-    SELECT account, dataset, count(*) AS scopes, min(window_end) AS last_end
+    SELECT account, dataset, count(*) FILTER (WHERE next_start IS NULL) AS scopes,
+        min(window_end) FILTER (WHERE next_start IS NULL) AS last_end,
+        extract(epoch FROM sum(window_end - window_start)
+            FILTER (WHERE state IN ('complete', 'empty_confirmed')))::double precision / 86400 AS days
     FROM ops.coverage
-    WHERE next_start IS NULL
     GROUP BY account, dataset
 ), broken AS (
     SELECT h.account, h.dataset, count(*) AS holes, min(h.window_start) AS first_hole,
-        sum(h.days) FILTER (WHERE h.next_by <> 'schedule') AS days_open,
-        bool_or(NOT EXISTS (
-            SELECT FROM ops.coverage c
-            WHERE c.account = h.account AND c.dataset = h.dataset AND c.scope = h.scope AND c.window_start < h.window_start
-        )) AS begins_with_hole
+        sum(h.days) FILTER (WHERE h.next_by <> 'schedule') AS days_open
     FROM ops.hole h
     GROUP BY h.account, h.dataset
-), proven AS (
-    SELECT account, dataset, extract(epoch FROM sum(window_end - window_start)) / 86400 AS days
-    FROM ops.coverage
-    WHERE state IN ('complete', 'empty_confirmed')
-    GROUP BY account, dataset
 ), coverage AS (
     -- A scope is complete until its first hole; the dataset until the first of them all.
     SELECT account, dataset, s.scopes, coalesce(b.holes, 0) AS holes,
-        CASE WHEN NOT coalesce(b.begins_with_hole, false) THEN least(s.last_end, b.first_hole) END AS complete_until,
-        coalesce(p.days, 0)::double precision AS days_proven, coalesce(b.days_open, 0) AS days_open
+        least(s.last_end, b.first_hole) AS complete_until,
+        coalesce(s.days, 0) AS days_proven, coalesce(b.days_open, 0) AS days_open
     FROM scopes s
     LEFT JOIN broken b USING (account, dataset)
-    LEFT JOIN proven p USING (account, dataset)
 ), loads AS (
     SELECT account, dataset, count(*) AS loads, sum(rows_inserted)::bigint AS rows,
         max(newest_event_time) AS newest_event_time,
@@ -146,7 +137,7 @@ COMMENT ON COLUMN ops.dataset_status.last_fetched_at IS 'When the vendor was rea
 COMMENT ON COLUMN ops.dataset_status.last_published_at IS 'When a batch was published last, UTC.';
 COMMENT ON COLUMN ops.dataset_status.loads IS 'Batches [count].';
 COMMENT ON COLUMN ops.dataset_status.held_loads IS 'Batches held by a critical check [count].';
-COMMENT ON COLUMN ops.dataset_status.complete_until IS 'All scopes are proven complete from their first interval until here, UTC; null: at least one begins with a hole.';
+COMMENT ON COLUMN ops.dataset_status.complete_until IS 'Before this nothing is missing of any scope since its first interval, UTC.';
 COMMENT ON COLUMN ops.dataset_status.scopes IS 'Vehicles or devices in the coverage ledger [count].';
 COMMENT ON COLUMN ops.dataset_status.holes IS 'Entries of ops.hole [count].';
 COMMENT ON COLUMN ops.dataset_status.quarantined IS 'Rows set aside and not taken since [count].';

@@ -145,7 +145,7 @@ class House:
 
     def python(self, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, *arguments], env=self.env | env, capture_output=True, text=True, check=False, timeout=280
+            [sys.executable, *arguments], env=self.env | env, capture_output=True, text=True, check=False, timeout=800
         )
         assert not check or done.returncode == 0, f"{arguments}\n{(done.stdout + done.stderr)[-8000:]}"
         return done

@@ -228,7 +228,7 @@ def test_what_cannot_be_there_yet_or_any_more_is_nobodys_to_mend(warehouse: Ware
     )
     assert found == [
         ("1", "not_yet", "self-heal", None),
-        ("1", "out_of_retention", "nobody", None),
+        ("1", "out_of_retention", "person", None),
         ("2", "not_yet", "schedule", later),
     ]
 

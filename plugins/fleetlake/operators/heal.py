@@ -72,7 +72,13 @@ class HealPlanOperator(HealingOperator):
         if params.get("account") not in (None, "", self.account):
             self.log.info("this run is about account %s", params["account"])
             return []
+        from fleetlake.hooks import settings_with_warehouse
+        from fleetlake.pipeline.redrive import redrive
+
         with self.pipeline(context) as (pipeline, run):
+            self.log.info("%s", redrive(settings_with_warehouse(Settings.from_env()), run.account))
+            for job in pipeline.reap_jobs():
+                self.log.info("report %s: %s", job.job_id, job.stage.value)
             tasks = pipeline.healing.plan(run, budget=params.get("requests"), everything=bool(params.get("again")))
         return [[item.as_dict() for item in task] for task in tasks]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetlake.coverage.cover import Asking, Pages, common, each, together, union, without
 from fleetlake.pipeline.heal_table import HealTable, Hole
-from fleetlake.pipeline.price import History, history_of
+from fleetlake.pipeline.history import History, history_of
 from fleetlake.pipeline.run import Run
 from fleetlake.reading import Kind, Lane
 from fleetlake.window import DAY, Window
