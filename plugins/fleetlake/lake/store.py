@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pa_dataset
@@ -33,6 +32,7 @@ from fleetlake.contracts import Contract
 from fleetlake.errors import ContractError, DataError, FleetlakeError, StoreConflict, StoreUnavailable
 from fleetlake.lake.merging import matches, merge, needed
 from fleetlake.lake.objects import remedy, storage_options, words
+from fleetlake.lake.shapes import shaped, values, within
 from fleetlake.window import Window
 
 DAY_COLUMN = "day"
@@ -136,7 +136,7 @@ class Lake:
                 condition &= pc.field("account") == account
             files = condition
             if window is not None and contract.time_column:
-                condition &= _within(contract, window)
+                condition &= within(contract, window)
                 files = condition & _on_days(window)
             is_limited = account is not None or window is not None
             known = [name for name in schema.names if name in dataset.schema.names]
@@ -149,7 +149,7 @@ class Lake:
         json_columns = {column.name for column in contract.all_columns if column.type == "jsonb"}
         for batch in self.scan(contract, window, account):
             names = batch.schema.names
-            columns = [_values(batch.column(name), is_json=name in json_columns) for name in names]
+            columns = [values(batch.column(name), is_json=name in json_columns) for name in names]
             for row in zip(*columns, strict=True):
                 yield dict(zip(names, row, strict=True))
 
@@ -223,7 +223,7 @@ class Lake:
             condition = pc.field("account") == deletion.account
             if deletion.window is not None:
                 needed(contract.time_column, "timeColumn", contract)
-                condition &= _within(contract, deletion.window) & _on_days(deletion.window)
+                condition &= within(contract, deletion.window) & _on_days(deletion.window)
             if contract.time_column:
                 fallen = set(pc.unique(dataset.to_table([DAY_COLUMN], filter=condition)[DAY_COLUMN]).to_pylist())
                 days |= fallen
@@ -248,15 +248,15 @@ class Lake:
             for fragment in dataset.get_fragments(filter=files):
                 with fragment.open() as source:
                     for batch in ParquetFile(source).iter_batches(batch_size=_SCAN_ROWS, columns=columns):
-                        shaped = _shaped(batch, schema)  # first: other writers leave string types that cannot be filtered
-                        yield shaped if rows is None else shaped.filter(rows)
+                        whole = shaped(batch, schema)  # first: other writers leave string types that cannot be filtered
+                        yield whole if rows is None else whole.filter(rows)
 
     def _read(self, contract: Contract, dataset: pa_dataset.Dataset, days: list[dt.date]) -> pa.Table:
         schema = _nullable(contract)
         condition = pc.field(DAY_COLUMN).isin(days) if days else None
         known = [name for name in schema.names if name in dataset.schema.names]
         batches = dataset.scanner(columns=known, filter=condition).to_batches()
-        return pa.Table.from_batches([_shaped(batch, schema) for batch in batches], schema).combine_chunks()
+        return pa.Table.from_batches([shaped(batch, schema) for batch in batches], schema).combine_chunks()
 
     def _commit(
         self,
@@ -346,7 +346,7 @@ class Lake:
     def _shaped(self, contract: Contract, scanner: pa_dataset.Scanner, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self._reported(contract):  # files are opened while the batches are read
             for batch in scanner.to_batches():
-                yield _shaped(batch, schema)
+                yield shaped(batch, schema)
 
     @staticmethod
     def _dataset(table: DeltaTable) -> pa_dataset.Dataset:
@@ -371,38 +371,8 @@ def _nullable(contract: Contract) -> pa.Schema:
     return pa.schema([field.with_nullable(True) for field in contract.arrow_schema])
 
 
-def _shaped(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch with all columns of the schema, null where an older file has none."""
-    columns = [
-        batch.column(field.name).cast(field.type)
-        if field.name in batch.schema.names
-        else pa.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _values(column: pa.Array, *, is_json: bool) -> list[Any]:
-    """Python values of a column: JSON decoded, times in UTC."""
-    if is_json:
-        decode = msgspec.json.decode
-        return [None if text is None else decode(text) for text in column.to_pylist()]
-    if pa.types.is_timestamp(column.type):
-        # By way of numpy: ten times faster than Arrow's own way, which asks the time zone about every value.
-        naive = column.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False).astype(object)
-        return [None if value is None else value.replace(tzinfo=dt.UTC) for value in naive]
-    return list(column.to_pylist())
-
-
 def _days(contract: Contract, rows: pa.Table) -> pa.ChunkedArray:
     return rows[contract.time_column].cast(pa.date32())
-
-
-def _within(contract: Contract, window: Window) -> _Expression:
-    time_column, moment = contract.time_column, pa.timestamp("us", tz="UTC")
-    return (pc.field(time_column) >= pa.scalar(window.start, moment)) & (
-        pc.field(time_column) < pa.scalar(window.end, moment)
-    )
 
 
 def _on_days(window: Window) -> _Expression:

@@ -1,0 +1,173 @@
+"""Reads a feed of the sandbox, or does a whole task, each time in processes of their own that die or sleep when told to.
+
+A fork server: everything is imported once, each try is a fork that opens its own connections. Orders come as lines of JSON
+on standard input, each is answered by a line: how the tries ended, and how long they took.
+
+    {"url", "rcs", "key", "take"}                                  read to the end
+    {…, "die": {"at": "before" | "after", "page": 17}}             die by SIGKILL around the creation of that page
+    {…, "die": {"after_s": 0.123}}                                 be killed at that moment
+    {…, "workers": 8}                                              so many processes at once
+    {…, "sleep": {"at": "before", "page": 17}}                     be stopped (SIGSTOP) there; answered when it sleeps
+    {"wake": 4711}                                                 let it go on (SIGCONT); answered when it has ended
+
+With ``"load": {"settings", "day", "run_id", "vehicles"}`` the task is ``Pipeline.load``, publishing included; it can also be
+put to sleep, and killed, at ``"publishing"``: with its pages committed and judged, before it takes the table's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import s3fs  # imported before the first fork: a second of work  # noqa: F401
+from fleetlake.errors import FleetlakeError
+from fleetlake.http.rate_gate import LocalGate
+from fleetlake.pipeline.extract import Read, extract
+from fleetlake.raw import RawStore, ReadKey
+from fleetlake.vendors.rcs.client import RcsClient
+from fleetlake.vendors.rcs.config import RcsConfig
+from fleetlake.vendors.rcs.source import FEEDS, RcsSource
+from fleetlake.window import Window
+
+
+class Trap:
+    """The raw store's files, whose user gets a signal around the creation of one page."""
+
+    def __init__(self, files, at: str, page: int, number: int) -> None:
+        self._files, self._at, self._name, self._signal = files, at, f"/{page:06d}.page", number
+
+    def __getattr__(self, name: str):
+        return getattr(self._files, name)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Create, with the signal before or after it."""
+        is_it = path.endswith(self._name)
+        if is_it and self._at == "before":
+            os.kill(os.getpid(), self._signal)
+        made = self._files.create(path, data)
+        if is_it and self._at == "after":
+            os.kill(os.getpid(), self._signal)
+        return made
+
+
+def set_trap(raw, order) -> None:
+    """Let the process die or sleep where the order says."""
+    for name, number in (("die", signal.SIGKILL), ("sleep", signal.SIGSTOP)):
+        where = order.get(name) or {}
+        if "page" in where:
+            raw._files = Trap(raw._files, where["at"], where["page"], number)
+        elif where.get("at") == "publishing":
+            trap_publishing(number)
+
+
+def trap_publishing(number: int) -> None:
+    """Send this process a signal before it takes a table's lock."""
+    from fleetlake.warehouse import Warehouse
+
+    publishing = Warehouse.publishing
+
+    def trap(*arguments, **named):
+        os.kill(os.getpid(), number)
+        return publishing(*arguments, **named)
+
+    Warehouse.publishing = trap
+
+
+def source(order) -> RcsSource:
+    """The vendor, with a quota that nothing waits for."""
+    config = RcsConfig(**order["rcs"], take=order["take"])
+    return RcsSource(RcsClient(config, gate=LocalGate(1e6, burst=1e6)))
+
+
+def read(order) -> int:
+    """One try, from the opening of the stores to the last page."""
+    raw = RawStore(order["url"])
+    set_trap(raw, order)
+    window = Window.parse(*order["key"].pop("window"))
+    key = ReadKey(**order["key"], window=window)
+    (result,) = extract(raw, source(order), [Read(feed=FEEDS[key.feed], key=key)])
+    return 0 if result.error is None and result.is_complete else 3
+
+
+def load(order) -> int:
+    """One whole task."""
+    from fleetlake.accounts import Account
+    from fleetlake.pipeline import Pipeline, Run
+    from fleetlake.reading import Lane
+    from fleetlake.settings import Settings
+
+    task = order["load"]
+    places = {name: Path(value) if name in ("home", "include") else value for name, value in task["settings"].items()}
+    account = Account(name="main", vendor="rcs", conn_id="rcs_default")
+    run = Run(
+        account=account,
+        dag_id="rcs_dag",
+        run_id=task["run_id"],
+        window=Window.day(task["day"]),
+        lane=Lane.SCHEDULED,
+        partition=task["day"],
+    )
+    with Pipeline(Settings(**places), account, lambda: source(order)) as pipeline:
+        set_trap(pipeline._parts.raw, order)
+        pipeline.load(run, feeds=["telemetry"], scopes=task["vehicles"])
+    return 0
+
+
+def fork(order) -> int:
+    """A process that reads; its id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 4
+    try:
+        code = load(order) if "load" in order else read(order)
+    except FleetlakeError:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def wait_or_kill(child: int, after_s: float | None) -> str:
+    """How the process ended: ``killed``, or its exit code."""
+    if after_s is not None:
+        handle = os.pidfd_open(child)
+        ended, _, _ = select.select([handle], [], [], after_s)
+        os.close(handle)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return "killed" if code == -signal.SIGKILL else str(code)
+
+
+def main() -> None:
+    if "--load" in sys.argv:  # seconds of imports that a reader can do without
+        import fleetlake.lake
+        import fleetlake.pipeline
+        import fleetlake.quality.verdict
+        import fleetlake.warehouse  # noqa: F401
+    for line in sys.stdin:
+        order = json.loads(line)
+        began = time.monotonic()
+        if "wake" in order:
+            os.kill(order["wake"], signal.SIGCONT)
+            answer = {"ended": [wait_or_kill(order["wake"], None)]}
+        else:
+            after_s = (order.get("die") or {}).get("after_s")
+            children = [fork(order) for _ in range(order.get("workers", 1))]
+            if order.get("sleep"):
+                _, status = os.waitpid(children[0], os.WUNTRACED)
+                answer = {"asleep": children[0]} if os.WIFSTOPPED(status) else {"ended": [str(status)]}
+            else:
+                answer = {"ended": [wait_or_kill(child, after_s) for child in children]}
+        print(json.dumps({**answer, "seconds": time.monotonic() - began}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Reads of a hundred pages, killed (SIGKILL) at every commit boundary and at random instants, on a disk and in S3.
+
+Told for each store: kills, requests, pages, requests beyond one per page, the most of them after one kill.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from tests.faults.chains import PAGES, Chain, Tally, assert_published_once, publish, vehicles
+
+pytestmark = pytest.mark.timeout(900)
+
+RANDOM_KILLS = 200
+KILLS_PER_READ = 20
+
+
+def test_a_hundred_pages_killed_at_every_commit_boundary(ledger, reader, request):
+    day = "2026-11-09"
+    chain = Chain(ledger, reader, vehicles(ledger, day)[0], day, "every boundary")
+    tally = Tally(reads=1)
+    began = time.monotonic()
+    number = 0
+    while not chain.is_complete:
+        for at in ("before", "after"):
+            killed, _ = chain.attempt(tally, die={"at": at, "page": number})
+            assert killed
+            assert chain.committed == number + (at == "after")
+        number += 1
+    tally.seconds = time.monotonic() - began
+    killed, _ = chain.attempt(tally)
+    assert not killed
+    assert number >= PAGES
+    assert tally.kills == 2 * number
+    assert tally.pages == number
+    assert tally.worst <= 1
+    assert tally.requests == 2 * number, "a page that was not committed is fetched again, and no other"
+    chain.assert_whole()
+    publish(ledger, [chain])
+    rows = assert_published_once(ledger, [chain])
+    print(f"\n{request.node.callspec.id}: {tally}; 0 of {rows} rows lost, 0 doubled")
+
+
+def test_a_hundred_pages_killed_at_two_hundred_random_instants(ledger, reader, request):
+    chance = random.Random(20261122)
+    tally, chains = Tally(), []
+    days = ("2026-11-09", "2026-11-10", "2026-11-11", "2026-11-12")
+    pairs = [(vehicle, day) for day in days for vehicle in vehicles(ledger, day)]
+    free = Chain(ledger, reader, *pairs[-1], "free")
+    _, whole_s = free.attempt(Tally())
+    pages_per_s = free.committed / whole_s
+    startup = Chain(ledger, reader, *pairs[-1], "free")  # again: it looks and finds nothing left to ask
+    _, startup_s = startup.attempt(Tally())
+    began = time.monotonic()
+    while tally.kills < RANDOM_KILLS:
+        chains.append(Chain(ledger, reader, *pairs[len(chains)], "random"))
+        while not chains[-1].is_complete:
+            after_s = chance.uniform(0, startup_s + 2 * whole_s / KILLS_PER_READ) if tally.kills < RANDOM_KILLS else None
+            chains[-1].attempt(tally, die=None if after_s is None else {"after_s": after_s})
+    tally.seconds, tally.reads = time.monotonic() - began, len(chains)
+    assert tally.kills == RANDOM_KILLS
+    assert tally.worst <= 1
+    assert tally.requests - tally.pages <= tally.kills
+    for chain in chains:
+        assert chain.committed >= PAGES
+        chain.assert_whole()
+        publish(ledger, [chain])
+    rows = assert_published_once(ledger, chains)
+    print(f"\n{request.node.callspec.id}: {tally}; 0 of {rows} rows lost, 0 doubled")
+    print(f"a read that nobody kills: {pages_per_s:.0f} pages/s ({whole_s:.2f} s, {startup_s:.2f} s of it to begin)")
