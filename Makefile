@@ -29,6 +29,9 @@ test: .venv/dev ## every test, tier by tier
 test-unit: .venv/dev ## the fast tests only
 	@sh tools/test.sh unit
 
+compare: .venv/dev .venv/peers ## play the same faults against dlt, write docs/compared-with-dlt.md
+	@$(BIN)/python -m tools.compare
+
 lint: .venv/dev ## style, types, layers, generated pages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -63,4 +66,9 @@ endif
 	@PYTHON="$(PYTHON)" sh tools/bootstrap.sh requirements.txt requirements-dev.txt
 	@touch .venv/runtime $@
 
-.PHONY: help install demo up down status test test-unit lint plan backfill sql lock clean
+.venv/peers: requirements-peers.txt .venv/dev
+	@$(BIN)/uv venv --quiet --clear .venv/peers
+	@$(BIN)/uv pip install --quiet --python .venv/peers/bin/python -r requirements-peers.txt
+	@touch $@
+
+.PHONY: help install demo up down status test test-unit compare lint plan backfill sql lock clean

@@ -11,3 +11,5 @@ compile requirements.in -o requirements.txt
 printf '%s\n' '-e .' >>requirements.txt
 sed '/^-e /d' requirements.txt >.venv/runtime-pins.txt
 compile requirements-dev.in -c .venv/runtime-pins.txt -o requirements-dev.txt
+# A peer, for `make compare` only.
+compile requirements-peers.in -o requirements-peers.txt

@@ -123,12 +123,9 @@ def place(tmp_path_factory, make_database):
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        (11, "before the intent"),
-        (12, "intended, not sent"),
         (13, "sent, token not stored"),
         (14, "token stored, not deferred"),
         (15, "the trigger polls"),
-        (16, "home, not published"),
         (17, "collected, Airflow not told"),
     ],
 )
