@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS ops.usage (
 CREATE INDEX IF NOT EXISTS usage_feed ON ops.usage (account, feed, ended_at);
 CREATE INDEX IF NOT EXISTS usage_run ON ops.usage (dag_id, run_id);
 ALTER TABLE ops.read ADD COLUMN IF NOT EXISTS rows bigint;
-COMMENT ON COLUMN ops.read.rows IS 'Rows in its pages, those that come twice counted twice [count].';
+COMMENT ON COLUMN ops.read.rows IS 'Rows in its pages, a page that came twice counted once [count].';
 CREATE INDEX IF NOT EXISTS read_history ON ops.read (account, feed, window_start);
 COMMENT ON TABLE ops.usage IS 'What each step of a task cost at the vendor: one row per feed and task, also of tries that failed. A killed try leaves none.';
 COMMENT ON COLUMN ops.usage.usage_id IS 'Number of the row.';

@@ -135,8 +135,7 @@ class Pricing:
             self._details.add(feed.details)
         row = self._connection.execute(_JOBS, [self._account.name, feed.name]).fetchone()
         requests = float(row[0]) / int(row[1]) if row and row[1] else 3.0
-        size = history.fleet.bytes * history.fleet.days
-        return self._part(history, self._runs, requests * self._runs, size * self._runs, 0)
+        return self._part(history, self._runs, requests * self._runs, history.fleet.bytes * self._runs, 0)
 
     def of(self, feed: Feed, spans: Spans) -> FeedPlan:
         """A feed that is read per vehicle, per batch, or for the fleet."""

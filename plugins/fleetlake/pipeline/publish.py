@@ -313,7 +313,7 @@ class Publisher:
             run_id=run.run_id,
             pages=len(item.pages),
             bytes=sum(page.size for page in item.pages),
-            rows=sum(page.rows for page in item.pages),
+            rows=sum({page.sha256: page.rows for page in item.pages}.values()),  # some vendors' pages are read twice
             is_complete=item.is_complete,
             cursor_to=item.cursor,
             load_id=batch.load_id,
