@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fleetlake.errors import ConfigError
 
@@ -40,7 +41,7 @@ class Settings:
         """Read the environment; relative paths are below the checkout.
 
         Raises:
-            ConfigError: ``FLEETLAKE_INCLUDE`` has no ``contracts`` folder.
+            ConfigError: ``FLEETLAKE_INCLUDE`` has no ``contracts`` folder, or the URL of a store carries a credential.
         """
         env = os.environ if env is None else env
         home = _PROJECT / env.get("FLEETLAKE_HOME", ".fleetlake")
@@ -51,6 +52,13 @@ class Settings:
                 where="FLEETLAKE_INCLUDE",
                 remedy="point it at the include folder of the checkout",
             )
+        for name in ("FLEETLAKE_LAKE_URL", "FLEETLAKE_RAW_URL"):
+            if "@" in urlsplit(env.get(name, "")).netloc:
+                raise ConfigError(
+                    "the URL of an object store carries a credential",
+                    where=name,
+                    remedy="give it in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by a role",
+                )
         patience = env.get("FLEETLAKE_MODEL_PATIENCE_H") or "6"
         if not re.fullmatch(r"\d+(\.\d+)?", patience):
             raise ConfigError(f"{patience!r} is no number of hours", where="FLEETLAKE_MODEL_PATIENCE_H", remedy="write 6")

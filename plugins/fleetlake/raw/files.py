@@ -53,7 +53,7 @@ def open_files(url: str) -> Files:
     """Files below a local folder or an fsspec URL such as ``s3://bucket/raw``.
 
     Raises:
-        ConfigError: the URL's protocol is unknown, its package is not installed, or it carries a credential.
+        ConfigError: the URL's protocol is unknown or its package is not installed.
     """
     if "://" not in url:
         return LocalFiles(Path(url))

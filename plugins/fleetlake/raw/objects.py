@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import fsspec
 
@@ -38,18 +37,11 @@ class ObjectFiles:
         url: such as ``s3://bucket/raw``; credentials and address come from the environment (``AWS_…``).
 
     Raises:
-        ConfigError: the protocol is unknown, its package is not installed, or the URL carries a credential.
+        ConfigError: the protocol is unknown, or its package is not installed.
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if "@" in parts.netloc:
-            raise ConfigError(
-                "the URL of the raw store carries a credential",
-                where=_SETTING,
-                remedy="give it in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by a role",
-            )
-        self.protocol = parts.scheme
+        self.protocol = url.split("://", 1)[0]
         try:
             self._class: Any = fsspec.get_filesystem_class(self.protocol)
         except (ImportError, ValueError) as error:
