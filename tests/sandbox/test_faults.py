@@ -79,6 +79,17 @@ def test_pages_are_short_empty_reordered_or_repeated(rcs: Any, path: str) -> Non
         assert rcs.rows(path, **after)[1:] != whole[1:]
 
 
+def test_one_row_in_a_hundred_is_odd_and_always_the_same(rcs: Any, path: str) -> None:
+    query = {**QUERY, "take": 1000}
+    whole = rcs.rows(path, **query)
+    with rcs.sandbox.faults("odd_rows"):
+        odd, again = (rcs.rows(path, **query) for _ in range(2))
+    changed = [new for old, new in zip(whole, odd, strict=True) if old != new]
+    assert len(whole) / 300 < len(changed) < len(whole) / 30
+    assert all("unknown" in row.values() for row in changed)
+    assert odd == again
+
+
 def test_page_faults_keep_the_envelope(start: Callable[..., Any], rcs_client: Any) -> None:
     rcs = rcs_client(start(**{"rcs.envelope": "items"}))
     vehicle = rcs.rows("/vehicles")[0]["id"]

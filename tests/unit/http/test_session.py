@@ -18,6 +18,7 @@ from fleetlake.errors import (
     CredentialsRejected,
     FleetlakeError,
     RateLimited,
+    StoreUnavailable,
     VendorUnavailable,
 )
 from fleetlake.http.redaction import Redactor
@@ -371,3 +372,32 @@ def test_no_secret_reaches_logs_or_errors(
     shown += repr(caught.value.__cause__) + repr(caught.value.__context__)
     assert "c4nary" not in shown
     assert "GET /session" in str(caught.value)
+
+
+def test_who_is_told_just_before_the_request_can_keep_it_from_being_sent(
+    server: Any, open_session: Open, make_reply: Any
+) -> None:
+    told: list[int] = []
+    server.will(make_reply())
+    open_session().request("POST", "/jobs", about_to_send=lambda: told.append(len(server.asked)))
+    assert (told, len(server.asked)) == ([0], 1)
+
+    def refuse() -> None:
+        raise StoreUnavailable("cannot be noted")
+
+    with pytest.raises(StoreUnavailable):
+        open_session().request("POST", "/jobs", about_to_send=refuse)
+    assert len(server.asked) == 1
+
+
+def test_a_request_for_which_no_connection_came_about_is_known_not_to_have_been_sent(
+    server: Any, open_session: Open
+) -> None:
+    with pytest.raises(VendorUnavailable, match="refused") as refused:
+        open_session(base_url="http://127.0.0.1:9").request("POST", "/jobs")
+    assert not refused.value.was_sent
+    assert "unclear" not in str(refused.value)
+    server.will(lambda asked, connection: None)
+    with pytest.raises(VendorUnavailable) as lost:
+        open_session().request("POST", "/jobs")
+    assert lost.value.was_sent
