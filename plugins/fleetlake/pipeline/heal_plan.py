@@ -178,7 +178,7 @@ def _pages(feed: Feed, history: History) -> Pages:
         if not history.reads:
             days = (window.end - window.start) / DAY
             return feed.day_pages * (days if feed.kind is Kind.REVISION else 1.0)
-        return history.pages(scope, 1, history.bytes(scope, history.weight(window)))
+        return history.pages(scope, 1, history.weight(window))
 
     return pages
 
