@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fleetlake.changes import Deletion
 from fleetlake.coverage import Interval, State
-from fleetlake.errors import OutOfRetention
+from fleetlake.errors import OutOfRetention, ScopeUnavailable
 from fleetlake.pipeline.batch import Batch
 from fleetlake.pipeline.extract import first_of
 from fleetlake.reading import FLEET, Kind
@@ -345,6 +345,8 @@ def _state(batch: Batch, item: Extracted, scope: str, decisions: Decisions, *, h
         return state, f"{'stream' if item.read.stream else 'terminal page'}: {last.path}"
     if scope in item.refused:
         return State.FAILED, f"refused: {item.refused[scope]}"
+    if isinstance(item.error, ScopeUnavailable) and not item.pages:
+        return State.FAILED, f"refused: {item.error.message}"
     if item.error is not None and not isinstance(item.error, OutOfRetention):
         return (State.PARTIAL if item.pages else State.FAILED), f"error: {item.error}"
     return State.PARTIAL, "open: the last page has not come"
