@@ -104,6 +104,16 @@ def listing(body: bytes) -> Listing:
     raise MalformedAnswer(f"the answer is no whole list: {problem}", remedy="it is asked for again by the next run")
 
 
+def same_rows(one: Listing, other: Listing) -> bool:
+    """Whether two answers hold the same rows, however they are written."""
+    if len(one.data) != len(other.data):
+        return False
+    return all(
+        left == right or msgspec.json.decode(left) == msgspec.json.decode(right)
+        for left, right in zip(one.data, other.data, strict=True)
+    )
+
+
 def is_end(body: bytes) -> bool:
     """Whether the body is the refusal of a page past the end, which ends a list (SDF-04).
 

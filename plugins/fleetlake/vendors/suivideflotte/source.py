@@ -10,7 +10,7 @@ from fleetlake.errors import ConfigError, CursorStuck, IncompleteAnswer, Malform
 from fleetlake.http.answers import Answer
 from fleetlake.reading import Feed, Kind, Page
 from fleetlake.vendors.suivideflotte.client import VENDOR_PAGE, SuiviDeFlotteClient, filters, judge_vehicle, segment
-from fleetlake.vendors.suivideflotte.decode import Listing, is_end, listing
+from fleetlake.vendors.suivideflotte.decode import Listing, is_end, listing, same_rows
 from fleetlake.vendors.suivideflotte.fieldmap import TABLES, FieldMap, Resource
 from fleetlake.vendors.suivideflotte.localtime import to_vendor_time
 from fleetlake.window import Window
@@ -105,7 +105,7 @@ class SuiviDeFlotteSource:
                 again = self._ask(resource, path, query, scope, number - 1, size)
                 before = _checked(again, number - 1)
                 yield _page(again, len(before.data), f"{number}/{size}", is_last=False)
-                if found.data and found.data == before.data and found.last_page is not None:
+                if found.data and same_rows(found, before) and found.last_page is not None:
                     raise CursorStuck(f"page {number} has the rows of the page before", where=answer.request)
             is_last = _is_end(answer, found, before, size)
             total = found.total if found.total is not None or before is None else before.total
@@ -214,7 +214,7 @@ def _is_end(answer: Answer, found: Listing, before: Listing | None, size: int) -
         return True
     if found.last_page is not None:
         return found.current_page is not None and found.current_page >= found.last_page
-    if before is not None and found.data == before.data:
+    if before is not None and same_rows(found, before):
         if len(found.data) == size:
             raise CursorStuck(
                 f"a full page of {size} rows is that of the page before: nobody knows whether more follow",
