@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fleetlake.pipeline.batch import Batch, Split, asked
+from fleetlake.pipeline.fingerprint import reading_of
 from fleetlake.warehouse import QuarantineRecord
 
 if TYPE_CHECKING:
@@ -77,5 +78,6 @@ def _quarantine(run: Run, batch: Batch, **fields: Any) -> QuarantineRecord:
         dataset=batch.contract.table,
         load_id=batch.load_id,
         contract_version=batch.contract.version,
+        reading=reading_of(batch.contract, run.account.name),
         **fields,
     )

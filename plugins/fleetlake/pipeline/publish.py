@@ -22,6 +22,7 @@ from fleetlake.errors import BatchHeld
 from fleetlake.pipeline import entries
 from fleetlake.pipeline.aside import audit_rejects, typing_rejects
 from fleetlake.pipeline.batch import Batch, Batcher
+from fleetlake.pipeline.fingerprint import reading_of
 from fleetlake.pipeline.proof import Decisions, Judge, SecondLook, allowed_deletions, coverage_of
 from fleetlake.raw import EntryName
 from fleetlake.raw.journal import digest_of
@@ -169,7 +170,8 @@ class Publisher:
                 tx.record_reads([self._read_record(run, feed, batch, item) for item in batch.reads])
                 if before is None or as_then:
                     tx.resolve_older(item.read.key.folder for item in batch.whole)
-                tx.record_quarantine(quarantine, reopen=before is None or as_then)
+                pages = [page.path for page in batch.pages]
+                tx.record_quarantine(quarantine, pages, reopen=before is None or as_then)
             intervals = coverage_of(run, batch, decisions, held=verdict.held)
             tx.record_coverage(intervals if before is None or as_then else self._unproven(intervals))
             if not verdict.held:
@@ -296,6 +298,7 @@ class Publisher:
             fetched_from=min(fetched, default=None),
             fetched_to=max(fetched, default=None),
             is_scheduled=run.mode == "stream",
+            reading=reading_of(batch.contract, run.account.name),
         )
 
     @staticmethod

@@ -124,7 +124,7 @@ def verify(
     with contextlib.ExitStack() as stack:
         # A publisher commits to the lake first: the two are alike only while none is at work. So the moment to compare is
         # chosen with the publishers' lock held, and the reading goes on without it.
-        with warehouse.publishing(contract):
+        with warehouse.between_publications(contract):
             snapshot = stack.enter_context(warehouse.snapshot())
             version = lake.version(contract)
 

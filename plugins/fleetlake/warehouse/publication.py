@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +17,7 @@ from psycopg import sql
 from fleetlake.changes import Change, Deletion, conform
 from fleetlake.contracts import LOADED_AT, PROVENANCE, Contract
 from fleetlake.errors import ContractError
-from fleetlake.warehouse import ledger
+from fleetlake.warehouse import ledger, quarantine
 from fleetlake.warehouse.change_notes import ChangeNotes
 from fleetlake.warehouse.ddl import column_list, identifier
 from fleetlake.warehouse.records import CheckRecord, LoadRecord, QuarantineRecord, ReadRecord
@@ -69,13 +67,7 @@ class Publication:
         self._notes.note_left_days(_STAGE)
         updated = self._notes.count(self._update_statement())
         inserted = self._notes.count(self._insert_statement(), inserts=True)
-        self._execute(
-            sql.SQL(
-                "UPDATE ops.quarantine q SET resolved_at = %s FROM {stage} s WHERE q.resolved_at IS NULL"
-                " AND q.account = s.account AND q.dataset = %s AND q.raw_page = s.raw_page AND q.raw_index = s.raw_row"
-            ).format(stage=_STAGE),
-            [self.moment, self._contract.table],
-        )
+        quarantine.settle_taken(self._connection, self._contract.table, _STAGE, self.moment)
         return Change(inserted=inserted, updated=updated, unchanged=rows - inserted - updated)
 
     def mark_deleted(self, deletion: Deletion, load_id: str) -> Change:
@@ -153,6 +145,7 @@ class Publication:
             "started_at": record.started_at,
             "published_at": self.moment,
             "journal": record.journal,
+            "reading": record.reading,
         }
         self._write("load", ["load_id"], [values], "ops.load.state <> 'published'")
         if record.journal:
@@ -221,35 +214,20 @@ class Publication:
             " excluded.expected, excluded.observed)",
         )
 
-    def record_quarantine(self, records: Iterable[QuarantineRecord], *, reopen: bool = True) -> None:
-        """Write rows of ``ops.quarantine``; a finding that is there already is opened again, if not told otherwise."""
-        self._write(
-            "quarantine",
-            ["quarantine_id"],
-            [
-                {
-                    "quarantine_id": item.id,
-                    "account": item.account,
-                    "dataset": item.dataset,
-                    "scope": item.scope,
-                    "stage": item.stage,
-                    "check_name": item.check,
-                    "column_name": item.column,
-                    "reason": _clean(item.reason),
-                    "severity": item.severity,
-                    "row_key": _clean(item.key),
-                    "raw_row": as_jsonb(item.raw),
-                    "raw_page": item.page,
-                    "raw_index": item.index,
-                    "load_id": item.load_id,
-                    "contract_version": item.contract_version,
-                    "quarantined_at": self.moment,
-                    "resolved_at": None,
-                }
-                for item in records
-            ],
-            keep=("quarantined_at",) if reopen else ("quarantined_at", "resolved_at"),
-        )
+    def record_quarantine(
+        self, records: Iterable[QuarantineRecord], pages: Sequence[str] = (), *, reopen: bool = True
+    ) -> None:
+        """Write what the batch sets aside; what its pages held and it does not find any more is settled.
+
+        Args:
+            records: what it sets aside.
+            pages: its pages.
+            reopen: a finding that was settled is open again.
+        """
+        records = list(records)
+        quarantine.record(self._connection, records, self.moment, reopen=reopen)
+        found = [item.id for item in records]
+        quarantine.settle_judged(self._connection, self._contract.table, pages, found, self.moment)
 
     def resolve_older(self, folders: Iterable[str]) -> None:
         """Close entries of ``ops.quarantine`` from older readings of what some whole reads have now brought anew.
@@ -257,13 +235,7 @@ class Publication:
         Args:
             folders: folders of those reads in the raw store; their parent names feed, window and scope.
         """
-        by_parent = {folder.rpartition("/")[0]: folder for folder in folders}
-        self._connection.execute(
-            "UPDATE ops.quarantine SET resolved_at = %s WHERE resolved_at IS NULL AND dataset = %s"
-            " AND regexp_replace(raw_page, '/[^/]+/[^/]+$', '') = ANY(%s)"
-            " AND regexp_replace(raw_page, '/[^/]+$', '') <> ALL(%s)",
-            [self.moment, self._contract.table, list(by_parent), list(by_parent.values())],
-        )
+        quarantine.settle_older(self._connection, self._contract.table, folders, self.moment)
 
     def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
         """Record what is known about completeness; ``supersede`` replaces even proofs."""
@@ -440,24 +412,3 @@ def _needed(column: str | None, what: str, contract: Contract) -> str:
             f"rows of {contract.table} cannot be marked deleted this way: it has no {what}", where=str(contract.path)
         )
     return column
-
-
-def _clean(text: str | None) -> str | None:
-    """PostgreSQL holds no NUL character."""
-    return text.replace("\x00", "\ufffd") if text else text
-
-
-_NO_JSONB = re.compile(r"\\u(0000|[dD][89a-fA-F])")
-
-
-def as_jsonb(raw: str | None) -> str | None:
-    """JSON text that PostgreSQL takes: the row itself, or a JSON string of it when it is no JSON or jsonb refuses it."""
-    if raw is None:
-        return None
-    try:
-        msgspec.json.decode(raw)
-        if not _NO_JSONB.search(raw) and "\x00" not in raw:
-            return raw
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        pass
-    return msgspec.json.encode((_clean(raw) or "").encode(errors="replace").decode()).decode()

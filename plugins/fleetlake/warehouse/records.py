@@ -25,6 +25,7 @@ class LoadRecord:
         change: what publishing did; of a held batch nothing.
         is_scheduled: a run read it on its day: how old its rows were tells how late they come.
         journal: the entry of the raw store's journal that tells of it.
+        reading: see ``pipeline.fingerprint``.
         others: as the columns of ``ops.load``.
     """
 
@@ -51,6 +52,7 @@ class LoadRecord:
     fetched_to: dt.datetime | None = None
     started_at: dt.datetime = field(default_factory=_now)
     journal: str | None = None
+    reading: str | None = None
     change: Change = field(default_factory=Change)
     is_scheduled: bool = False
 
@@ -180,3 +182,4 @@ class QuarantineRecord:
     key: str | None
     load_id: str
     contract_version: str
+    reading: str | None = None

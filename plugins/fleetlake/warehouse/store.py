@@ -121,14 +121,20 @@ class Warehouse:
         Raises:
             StoreConflict: another publisher held the table too long.
         """
-        with self._connection() as connection:
-            connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-            connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"fleetlake:publish:{contract.table}"]
-            )
+        with self._alone(contract) as connection:
             [(latest,)] = connection.execute(_MOMENT, {"dataset": contract.table, "given": moment})
             yield Publication(connection, contract, moment or latest)
             connection.commit()
+
+    @contextlib.contextmanager
+    def between_publications(self, contract: Contract) -> Iterator[None]:
+        """A moment in which nobody publishes into a table: what is done in it should be short.
+
+        Raises:
+            StoreConflict: a publisher held the table too long.
+        """
+        with self._alone(contract):
+            yield
 
     def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
         """Record what is known about completeness, outside a publication; ``supersede`` replaces even proofs."""
@@ -359,6 +365,16 @@ class Warehouse:
             yield Snapshot(connection)
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _alone(self, contract: Contract) -> Iterator[psycopg.Connection[Any]]:
+        """A transaction that keeps publishers of a table out."""
+        with self._connection() as connection:
+            connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+            connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"fleetlake:publish:{contract.table}"]
+            )
+            yield connection
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[Any]]:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from fleetlake.canonical import Digest
 from fleetlake.errors import BatchHeld, IncompleteAnswer
+from fleetlake.raw import RawStore
 from fleetlake.window import Window
 
 DAY = "2026-11-20"
@@ -49,7 +50,7 @@ def test_failing_rows_are_set_aside_and_the_rest_is_published(strict):
     assert (check, column) == ("range", "distance_m")
     assert "8000" in reason
     assert raw_row["distance"] > 8000
-    body = json.loads(place.pipeline("powunity")._raw.body(page))
+    body = json.loads(RawStore(place.settings.raw_url).body(page))
     assert body[index] == raw_row
     assert str(raw_row["deviceId"]) in key
 
