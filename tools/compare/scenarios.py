@@ -161,7 +161,7 @@ def sides(field: Field, ways: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterat
 def killed_at_page_60(field: Field, *, pages: int = 100, kill_at: int = 60) -> Iterator[Figures]:
     """A read of a hundred pages by revision, killed at page 60, and run again."""
     end = FIRST + 4 * DAY
-    window = Window(utc(end - 30 * DAY), utc(end))
+    window = Window(utc(end - 7 * DAY), utc(end))
     field.at(end)
     rows = field.truth("rcs.telemetry", window, ("vehicle_id", "revision"), 1)
     [((vehicle,), _)] = Counter(key for key, _ in rows).most_common(1)
@@ -170,7 +170,7 @@ def killed_at_page_60(field: Field, *, pages: int = 100, kill_at: int = 60) -> I
     for side in sides(field, [("one run", {"chunk": 0}), ("chunks of 10 pages", {"chunk": 10})]):
 
         def asked(side: Side = side) -> dict[str, Any]:
-            made = side.rcs(end - 30 * DAY, end, task="telemetry", take=take, vehicle=vehicle)
+            made = side.rcs(end - 7 * DAY, end, task="telemetry", take=take, vehicle=vehicle)
             return made if side.name == "dlt" else {**made, "task": "load", "vehicles": [vehicle], "run_id": "one"}
 
         def seen() -> int:
