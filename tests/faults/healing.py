@@ -187,4 +187,4 @@ def _around(whole: Interval, holes: Iterable[Interval]) -> Iterator[Interval]:
 
 def _is_login(item: dict[str, Any]) -> bool:
     words = ("session", "login", "auth", "token", "jwt")
-    return item["method"] == "POST" and any(word in item["path"].lower() for word in words)
+    return any(word in item["path"].lower() for word in words)

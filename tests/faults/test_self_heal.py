@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +22,9 @@ pytestmark = pytest.mark.timeout(900)
 
 TAKE = 1000
 """Telemetry rows in one page."""
+
+PER_PAGE = 100
+"""Alerts in one page."""
 
 
 @pytest.fixture(scope="module")
@@ -117,16 +120,14 @@ class Minimum:
             self.days[item.account, item.dataset][item.scope] |= set(range(math.floor(start), math.ceil(end)))
 
     @staticmethod
-    def fewest(days: set[int], longest: int) -> list[tuple[int, int]]:
-        """First and last day of each request: the best over all ways to cut the days into neighbours."""
+    def fewest(days: set[int], longest: int, cost: Callable[[int, int], int] = lambda first, last: 1) -> int:
+        """The least that windows of at most ``longest`` days cost: the best of all ways to share the days out."""
         found = sorted(days)
-        best: dict[int, list[tuple[int, int]]] = {0: []}
-        for end, start in itertools.product(range(1, len(found) + 1), range(len(found))):
-            if start < end and found[end - 1] - found[start] < longest and start in best:
-                plan = [*best[start], (found[start], found[end - 1])]
-                if end not in best or len(plan) < len(best[end]):
-                    best[end] = plan
-        return best[len(found)]
+        best = [0]
+        for end in range(1, len(found) + 1):
+            last = found[end - 1]
+            best.append(min(best[at] + cost(found[at], last) for at in range(end) if last - found[at] < longest))
+        return best[-1]
 
     def of(self, account: str, dataset: str) -> int:
         contract = self.house.contracts[dataset]
@@ -136,25 +137,30 @@ class Minimum:
             return 0  # its vehicles are read for the details' own table
         longest = feed.max_days or 7
         if feed.batch > 1:
-            spans = self.fewest(set().union(*missing.values()), longest)
-            return sum(
-                math.ceil(sum(any(a <= day <= b for day in days) for days in missing.values()) / feed.batch)
-                for a, b in spans
-            )
-        spans = {scope: self.fewest(days, longest) for scope, days in missing.items()}
+            assert len(missing) <= feed.batch, "one request may ask about all of them"
+            return self.fewest(set().union(*missing.values()), longest)
         if dataset == "rcs.telemetry":
             # Only days that are neighbours: what lies between would be pages read for nothing.
-            return sum(self.pages(scope, run) for scope, days in missing.items() for run in neighbours(days))
-        pages = 2 if dataset == "suivideflotte.alert" else 1  # a bare list ends with an empty page
-        return sum(len(found) for found in spans.values()) * pages
+            return sum(self.stream(scope, run) for scope, days in missing.items() for run in neighbours(days))
+        cost = self.list_of_alerts if dataset == "suivideflotte.alert" else lambda first, last: 1
+        return sum(self.fewest(days, longest, cost) for days in missing.values())
 
-    def pages(self, vehicle: str, days: list[int]) -> int:
-        """Full pages, and the one that says that there is no more."""
-        start, end = FIRST + days[0] * DAY, FIRST + (days[-1] + 1) * DAY
-        [(rows,)] = self.house.sql(
-            f"SELECT count(*) FROM rcs.telemetry WHERE vehicle_id = '{vehicle}' AND event_time >= '{start}' AND event_time < '{end}'"
+    def rows(self, dataset: str, first: int, last: int, condition: str = "true") -> int:
+        start, end = FIRST + first * DAY, FIRST + (last + 1) * DAY
+        time = self.house.contracts[dataset].time_column
+        [(count,)] = self.house.sql(
+            f"SELECT count(*) FROM {dataset} WHERE {time} >= '{start}' AND {time} < '{end}' AND {condition}"
         )
+        return int(count)
+
+    def stream(self, vehicle: str, days: list[int]) -> int:
+        """Full pages, and the one that says that there is no more."""
+        rows = self.rows("rcs.telemetry", days[0], days[-1], f"vehicle_id = '{vehicle}'")
         return max(1, math.ceil(rows / TAKE)) + 1
+
+    def list_of_alerts(self, first: int, last: int) -> int:
+        """Pages; all but the last are read once more, because the list may move while it is read."""
+        return 2 * math.ceil(self.rows("suivideflotte.alert", first, last) / PER_PAGE) - 1
 
 
 def neighbours(days: set[int]) -> list[list[int]]:
