@@ -34,6 +34,7 @@ _UNKNOWN = 2.0
 """Half-width of a price without history: it may be three times as much, or next to nothing."""
 
 _SATURDAY = 5
+_WEEK = 7
 
 _USUAL_SPREAD = 0.3
 """How much days differ where nobody has seen two of them."""
@@ -310,17 +311,16 @@ class _Date:
 
 
 def _week(dates: Sequence[_Date]) -> tuple[float, float]:
-    """Bytes of a weekend day and of a workday relative to the average; 1 and 1 unless the history has both."""
-    kinds = [[one for one in dates if one.is_weekend is kind] for kind in (True, False)]
-    whole = _mean_bytes(dates)
-    if not kinds[0] or len(kinds[1]) < 2 or whole <= 0:
+    """Bytes of a weekend day and of a workday relative to the average; 1 and 1 until the history has a whole week.
+
+    The median of each kind counts: a day on which much was made up for is no pattern.
+    """
+    kinds = [[one.bytes for one in dates if one.is_weekend is kind] for kind in (True, False)]
+    if len(dates) < _WEEK or len(kinds[0]) < 2:
         return 1.0, 1.0
-    weekend, workday = (max(_mean_bytes(kind) / whole, 0.01) for kind in kinds)
-    return weekend, workday
-
-
-def _mean_bytes(dates: Sequence[_Date]) -> float:
-    return sum(one.bytes * one.days for one in dates) / (sum(one.days for one in dates) or 1.0)
+    weekend, workday = (statistics.median(kind) for kind in kinds)
+    whole = (weekend * len(kinds[0]) + workday * len(kinds[1])) / len(dates)
+    return (max(weekend / whole, 0.01), max(workday / whole, 0.01)) if whole > 0 else (1.0, 1.0)
 
 
 def _relative_spread(values: Sequence[float]) -> float:
