@@ -455,6 +455,18 @@ def test_period_limit_applies_to_reports_and_never_to_positions(tmp_path: Any) -
         assert caller.json("/reports/summary", deviceId=device, **DAY)
 
 
+def test_positions_can_be_cut_at_a_number(sandbox: Running, tmp_path: Any) -> None:
+    settings = SandboxSettings(
+        state_dir=tmp_path, as_of=AS_OF, bikes=4, vehicles=1, assumptions={"powunity.max_positions": "7"}
+    )
+    whole = Caller(sandbox)
+    device = whole.device_ids()[0]
+    with running(settings) as other:
+        assert (
+            Caller(other).json("/positions", deviceId=device, **DAY) == whole.json("/positions", deviceId=device, **DAY)[:7]
+        )
+
+
 def test_same_seed_same_bytes(sandbox: Running, tmp_path: Any) -> None:
     settings = SandboxSettings(state_dir=tmp_path, as_of=AS_OF, bikes=4, vehicles=1)
     with running(settings) as other:

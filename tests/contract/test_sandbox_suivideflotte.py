@@ -447,6 +447,18 @@ def test_faults_on_pages_are_played_in_the_paginator(sandbox: Running, france: C
         assert france.json("/vehicles") == {"code": 500, "message": "Internal error"}
 
 
+def test_a_lie_may_be_about_one_page_and_the_counts_may_agree_with_it(sandbox: Running, france: Caller) -> None:
+    second = france.json("/vehicles", perpage=5, page=2)
+    with sandbox.faults("short_page:vendor=suivideflotte,query=*page=2*,consistent=true"):
+        assert france.json("/vehicles", perpage=5, page=1)["total"] == 17
+        lie = france.json("/vehicles", perpage=5, page=2)
+    assert lie["data"] == second["data"][:2]
+    assert (lie["from"], lie["to"], lie["total"], lie["last_page"]) == (6, 7, 7, 2)
+    with sandbox.faults("empty_page:vendor=suivideflotte,consistent=yes"):
+        nothing = france.json("/vehicles", perpage=5, page=2)
+    assert (nothing["from"], nothing["to"], nothing["total"], nothing["last_page"]) == (None, None, 5, 2)
+
+
 def test_answers_are_written_as_php_does(france: Caller) -> None:
     text = france("/vehicles?fields=name,odometer").text
     assert "V\\u00e9hicule" in text

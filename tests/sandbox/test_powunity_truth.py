@@ -244,6 +244,17 @@ def test_history_can_be_limited() -> None:
     assert min(row["event_time"] for row in rows) >= AFTERNOON - dt.timedelta(days=2)
 
 
+def test_trips_of_an_erased_time_are_gone_and_the_others_stay() -> None:
+    def trips(**assumptions: str) -> list[dict[str, Any]]:
+        rows = ROOM.truth(_context(assumptions=assumptions), "trip", WEEK, "north")
+        return [{name: row[name] for name in ("device_id", "start_time", "end_time")} for row in rows]
+
+    whole = trips()
+    gone = whole[2]
+    erased = f"{gone['device_id']}/{gone['start_time'].isoformat()}/{gone['end_time'].isoformat()}"
+    assert trips(**{"powunity.erased": erased}) == [row for row in whole if row != gone]
+
+
 def test_unknown_dataset_and_customer_are_named() -> None:
     with pytest.raises(ConfigError, match=r"no PowUnity dataset 'trips'.*trip"):
         ROOM.truth(_context(), "trips", WEEK, "north")

@@ -30,7 +30,7 @@ def _context(**changes: Any) -> Context:
     return Context.of(SandboxSettings(**{"state_dir": Path("unused"), "as_of": AS_OF, **changes}, assumptions=assumptions))
 
 
-_ASSUMED = {"late_share", "settling_h", "history_days", "private_share"}
+_ASSUMED = {"late_share", "settling_h", "history_days", "private_share", "deleted_trips"}
 
 
 def _rows(context: Context, dataset: str, window: Window | None = WEEK, customer: str | None = None) -> list[Any]:
@@ -177,6 +177,14 @@ def test_trips_older_than_the_history_are_gone() -> None:
     kept = _rows(_context(), "trip", window)
     assert min(row["start_time"] for row in kept) >= AS_OF - dt.timedelta(days=365)
     assert len(_rows(_context(history_days=0), "trip", window)) > len(kept) > 0
+
+
+def test_deleted_trips_are_gone_without_a_trace() -> None:
+    whole = _rows(_context(), "trip")
+    gone = {whole[1]["trip_id"], whole[-1]["trip_id"]}
+    left = _rows(_context(deleted_trips=" ".join(map(str, gone))), "trip")
+    assert left == [row for row in whole if row["trip_id"] not in gone]
+    assert len(left) == len(whole) - 2
 
 
 def test_alerts_lie_on_the_way_of_a_trip(context: Context) -> None:

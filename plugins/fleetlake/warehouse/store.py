@@ -15,8 +15,7 @@ from psycopg import sql
 
 from fleetlake.contracts import Contract
 from fleetlake.coverage import missing
-from fleetlake.errors import ConfigError, ContractError, FleetlakeError
-from fleetlake.reading import FLEET
+from fleetlake.errors import ConfigError, FleetlakeError
 from fleetlake.settings import Settings
 from fleetlake.warehouse import faults, ledger
 from fleetlake.warehouse.ddl import column_list, identifier
@@ -186,41 +185,6 @@ class Warehouse:
             cursor.execute(query, values)
             for row in cursor:
                 yield dict(zip(names, row, strict=True))
-
-    def count_rows(self, contract: Contract, account: str, scopes: Sequence[str], window: Window) -> dict[str, int]:
-        """Rows of a window that are not marked deleted, by scope.
-
-        Args:
-            contract: a table with a time column.
-            account: account.
-            scopes: vendor ids, or ``FLEET`` alone for all rows of the account.
-            window: of the time column.
-        """
-        time = sql.Identifier(_named(contract.time_column, contract))
-        values: dict[str, Any] = {"account": account, "start": window.start, "end": window.end, "scopes": list(scopes)}
-        scope: sql.Composable = sql.Literal(FLEET)
-        condition: sql.Composable = sql.SQL("true")
-        if list(scopes) != [FLEET]:
-            column = contract.column(_named(contract.scope_column, contract))
-            scope = sql.SQL("{}::text").format(sql.Identifier(column.name))
-            condition = sql.SQL("{} = ANY(%(scopes)s::{}[])").format(sql.Identifier(column.name), sql.SQL(column.type))
-        statement = sql.SQL(
-            "SELECT {}, count(*) FROM {} WHERE account = %(account)s AND deleted_at IS NULL"
-            " AND {time} >= %(start)s AND {time} < %(end)s AND {} GROUP BY 1"
-        ).format(scope, identifier(contract.table), condition, time=time)
-        with self._connection() as connection:
-            return dict(connection.execute(statement, values).fetchall())
-
-    def doubts(self, account: str, dataset: str, window: Window, run_id: str) -> set[tuple[str, str]]:
-        """Why other runs thought their answers about a window incomplete: scope and kind of proof."""
-        with self._connection() as connection:
-            rows = connection.execute(
-                "SELECT scope, split_part(proof, ':', 1) FROM (TABLE ops.coverage UNION ALL TABLE ops.coverage_attempt) c"
-                " WHERE account = %s AND dataset = %s AND state = 'partial' AND window_start <= %s AND window_end >= %s"
-                " AND run_id IS DISTINCT FROM %s",
-                [account, dataset, window.start, window.end, run_id],
-            ).fetchall()
-        return {(row[0], row[1]) for row in rows}
 
     def forget_run_end(self, dag_id: str, run_id: str) -> None:
         """A run works again: whoever builds on its rows waits for its end."""
@@ -399,9 +363,3 @@ def _described(connection: psycopg.Connection[Any], query: str) -> tuple[str, ..
     connection.pgconn.prepare(b"fleetlake_described", query.encode())
     result = connection.pgconn.describe_prepared(b"fleetlake_described")
     return tuple((result.fname(index) or b"").decode() for index in range(result.nfields))
-
-
-def _named(column: str | None, contract: Contract) -> str:
-    if column is None:
-        raise ContractError(f"{contract.table} has no such column", where=str(contract.path), remedy="see the contract")
-    return column

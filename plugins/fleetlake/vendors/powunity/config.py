@@ -41,7 +41,7 @@ class PowUnityConfig:
         fast_report_s: longest range of a report in seconds; beyond it the server rebuilds trips from stored events, with
             other bounds and no top speed (POW-03).
         history_days: how long the server keeps positions and events (POW-09), 0 = for ever. What it has dropped by itself
-            must not be taken for deleted, so older windows are not read.
+            must not be taken for deleted: older days are out of retention.
         max_positions: positions after which the server cuts an answer; a range with so many is read in halves. 0 = never.
         min_tls: lowest TLS version.
         ca: PEM file of the authority behind the server's certificate; empty = the public ones.

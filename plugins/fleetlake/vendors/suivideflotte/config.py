@@ -29,7 +29,7 @@ class SuiviDeFlotteConfig:
         reserve: calls of the vendor's minute that are left alone: at so many remaining, everybody waits for the next.
         per_page: rows asked for per page (SDF-03); after a refusal the vendor's own size is used.
         history_days: how long the vendor keeps trips and alerts (SDF-07), 0 = for ever. What it has dropped by itself must
-            not be taken for deleted, so older windows are not read.
+            not be taken for deleted: older times are out of retention.
         max_pages: a list longer than this is taken for an endless one.
         min_tls: lowest TLS version.
         ca: PEM file of the authority behind the server's certificate; empty = the public ones.
