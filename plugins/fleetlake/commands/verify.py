@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from fleetlake.printing import plain
 from fleetlake.settings import Settings
 
 if TYPE_CHECKING:
+    from fleetlake.pipeline.vendor_counts import Count
     from fleetlake.pipeline.verify import Difference, TableReport
 
 app = typer.Typer()
@@ -29,13 +31,16 @@ def verify(
 ) -> None:
     """Prove that lake and warehouse hold the same rows; exit status 1 when they do not, and the rows that differ are named.
 
-    Loads may go on meanwhile: both stores are compared as they were at one moment.
+    Loads may go on meanwhile: both stores are compared as they were at one moment. Where a vendor counts the rows of an answer,
+    its number is compared too.
     """
     from rich.console import Console
     from rich.progress import Progress
 
     from fleetlake.lake import Lake
+    from fleetlake.pipeline.vendor_counts import counts
     from fleetlake.pipeline.verify import verify as compare
+    from fleetlake.raw import RawStore
 
     settings = Settings.from_env()
     window = parse_window(start, end)
@@ -45,7 +50,7 @@ def verify(
             f"{model[0].table} is in the warehouse only: there is nothing to compare it with",
             remedy="name the vendors' tables; `fleetlake model build --full` makes schema fleet anew from them",
         )
-    lake = Lake(settings.lake_url)
+    lake, raw = Lake(settings.lake_url), RawStore(settings.raw_url)
     is_equal = True
     with opened_warehouse() as warehouse, Progress(console=Console(stderr=True), transient=True) as progress:
         for contract in contracts:
@@ -60,18 +65,31 @@ def verify(
                 on_rows=lambda rows, task=task: progress.advance(task, rows),  # type: ignore[misc]
             )
             progress.remove_task(task)
-            is_equal &= report.is_equal
-            typer.echo(json.dumps(_as_record(report)) if as_json else _as_text(report))
+            with warehouse.session() as connection:
+                told = list(counts(connection, raw, contract, window, account))
+            is_equal &= report.is_equal and all(count.is_equal for count in told)
+            typer.echo(json.dumps(_as_record(report, told)) if as_json else _as_text(report, told))
     if not is_equal:
         if not as_json:
-            typer.echo("mend a table from raw, without the vendor: fleetlake rebuild --dataset TABLE", err=True)
+            typer.echo(
+                "mend a table from raw, without the vendor: fleetlake rebuild --dataset TABLE; where the vendor counts other"
+                " numbers: fleetlake backfill with --refetch asks again",
+                err=True,
+            )
         raise typer.Exit(1)
 
 
-def _as_text(report: TableReport) -> str:
+def _as_text(report: TableReport, told: Sequence[Count]) -> str:
     head = f"{report.table:32} {report.warehouse_rows} rows"
+    wrong = [
+        f"  the vendor counts {count.vendor} rows, here are {count.here}: {count.folder}"
+        for count in told
+        if not count.is_equal
+    ]
+    if told and not wrong:
+        head += f", as {len(told)} answers count them"
     if report.is_equal:
-        return f"{head}, equal, digest {report.warehouse_digest}, {report.seconds:.1f} s"
+        return "\n".join([f"{head}, equal, digest {report.warehouse_digest}, {report.seconds:.1f} s", *wrong])
     lines = [
         f"{head} in the warehouse, {report.lake_rows} in the lake   DIFFERENT: {report.differing} rows differ,"
         f" {report.only_in_warehouse} only in the warehouse, {report.only_in_lake} only in the lake,"
@@ -82,7 +100,7 @@ def _as_text(report: TableReport) -> str:
         lines.append(f"  days: {', '.join(map(str, report.days[:5]))}{more}")
     if report.unlooked_buckets:
         lines.append(f"  {report.unlooked_buckets} more parts of days differ, too many to name their rows")
-    lines += [_difference(item) for item in report.differences]
+    lines += [_difference(item) for item in report.differences] + wrong
     return "\n".join(lines)
 
 
@@ -94,7 +112,7 @@ def _difference(item: Difference) -> str:
     return f"  {item.kind}: {key}{cells}"
 
 
-def _as_record(report: TableReport) -> dict[str, Any]:
+def _as_record(report: TableReport, told: Sequence[Count]) -> dict[str, Any]:
     return {
         "table": report.table,
         "equal": report.is_equal,
@@ -107,6 +125,12 @@ def _as_record(report: TableReport) -> dict[str, Any]:
         "twice_in_lake": report.twice_in_lake,
         "unlooked_buckets": report.unlooked_buckets,
         "seconds": round(report.seconds, 3),
+        "vendor_counts": {
+            "answers": len(told),
+            "wrong": [
+                {"read": count.folder, "vendor": count.vendor, "here": count.here} for count in told if not count.is_equal
+            ],
+        },
         "differences": [
             {
                 "kind": item.kind,

@@ -25,6 +25,7 @@ from fleetlake.errors import DataError
 from fleetlake.pipeline.fingerprint import reading_of
 from fleetlake.pipeline.publish import Summary
 from fleetlake.pipeline.replay import Replayer
+from fleetlake.raw import Journal
 from fleetlake.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class _Redrive:
         self._warehouse = warehouse
         self._connection = connection
         self._contracts = contracts
+        self._journal = Journal(settings.raw_url)
         self._readings = {table: reading_of(contract, account.name) for table, contract in contracts.items()}
 
     def run(self, datasets: Sequence[str] | None, entries: Sequence[str] | None) -> RedriveReport:
@@ -190,6 +192,17 @@ class _Redrive:
             value = value_in(raw, columns[name])
             if value is not None:
                 values[name][value].add(load)
+        held = self._connection.execute(
+            "SELECT load_id, journal FROM ops.load l WHERE state = 'held' AND account = %s AND dataset = %s AND journal IS NOT NULL"
+            " AND EXISTS (SELECT FROM ops.quality_result q WHERE q.load_id = l.load_id AND q.check_name = 'references' AND NOT success)",
+            [self._account.name, contract.table],
+        )
+        for load, place in held:
+            # A held batch has no entries: the journal tells what was unknown in it.
+            for name, unknown in self._journal.read(place).get("references", {}).items():
+                if name in columns:
+                    for value in unknown:
+                        values[name][value].add(load)
         for name, loads in values.items():
             reference = columns[name].references
             if reference:

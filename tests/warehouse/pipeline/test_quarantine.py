@@ -10,6 +10,7 @@ import pytest
 import yaml
 from fleetlake.canonical import Digest
 from fleetlake.errors import BatchHeld, IncompleteAnswer
+from fleetlake.pipeline.redrive import redrive
 from fleetlake.raw import RawStore
 from fleetlake.window import Window
 
@@ -115,3 +116,41 @@ def test_untypable_field_sets_the_rows_aside(strict):
     assert {stage for stage, _ in rows} == {"type"}
     assert "deviceName" in rows[0][1]
     assert Digest.of([]).rows == place.sql("SELECT count(*) FROM powunity.trip")[0][0]
+
+
+def test_rows_about_an_unknown_vehicle_follow_when_the_vehicle_is_known(place):
+    """Nothing of the reading has changed: what the rows refer to has come."""
+    run = place.run("omnicomm", DAY)
+    with place.pipeline("omnicomm") as pipeline:
+        (scopes,) = pipeline.plan(run, entity_feed="vehicle_tree", feeds=[])
+    with place.warehouse.session() as connection:
+        connection.execute("DELETE FROM omnicomm.vehicle WHERE terminal_id = %s", [scopes[0]])
+        connection.commit()
+    with place.pipeline("omnicomm") as pipeline:
+        pipeline.load(run, feeds=["fuel_level"], scopes=scopes)
+    ((aside, checks),) = place.sql("SELECT count(*), array_agg(DISTINCT check_name) FROM ops.quarantine")
+    assert (aside > 0, checks) == (True, ["references"])
+    assert redrive(place.settings, place.accounts["omnicomm"]).loads == 0
+    with place.pipeline("omnicomm") as pipeline:
+        pipeline.plan(replace(run, run_id="next"), entity_feed="vehicle_tree", feeds=[])
+    report = redrive(place.settings, place.accounts["omnicomm"])
+    assert (report.loads, report.taken, report.still) == (1, aside, 0)
+    place.assert_true("omnicomm.fuel_level", Window.day(DAY))
+
+
+def test_a_batch_held_for_unknown_vehicles_is_released_when_they_are_known(place):
+    run = place.run("omnicomm", DAY)
+    with place.pipeline("omnicomm") as pipeline:
+        (scopes,) = pipeline.plan(run, entity_feed="vehicle_tree", feeds=[])
+    with place.warehouse.session() as connection:
+        connection.execute("DELETE FROM omnicomm.vehicle")
+        connection.commit()
+    with place.pipeline("omnicomm") as pipeline, pytest.raises(BatchHeld):
+        pipeline.load(run, feeds=["fuel_level"], scopes=scopes)
+    assert redrive(place.settings, place.accounts["omnicomm"]).loads == 0
+    with place.pipeline("omnicomm") as pipeline:
+        pipeline.plan(replace(run, run_id="next"), entity_feed="vehicle_tree", feeds=[])
+    report = redrive(place.settings, place.accounts["omnicomm"])
+    assert (report.loads, report.released) == (1, 1)
+    place.assert_true("omnicomm.fuel_level", Window.day(DAY))
+    assert redrive(place.settings, place.accounts["omnicomm"]).loads == 0

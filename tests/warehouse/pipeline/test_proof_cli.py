@@ -1,0 +1,102 @@
+"""``fleetlake verify`` and ``fleetlake why`` at the terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fleetlake import cli
+
+DAY = "2026-11-20"
+
+
+@pytest.fixture
+def ask(place, monkeypatch, capsys):
+    """Run a command against the place; gives exit status, standard output, standard error."""
+    for name in ("warehouse", "lake", "raw"):
+        monkeypatch.setenv(f"FLEETLAKE_{name.upper()}_URL", getattr(place.settings, f"{name}_url"))
+    monkeypatch.setenv("FLEETLAKE_HOME", str(place.settings.home))
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return run
+
+
+def change(place, statement):
+    with place.warehouse.session() as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def test_verify_tells_equal_tables_and_what_vendors_count(place, ask):
+    place.load_cars(DAY)
+    status, out, _ = ask("verify", "suivideflotte.vehicle", "suivideflotte.trip", "--json")
+    records = {item["table"]: item for item in map(json.loads, out.splitlines())}
+    assert status == 0
+    assert all(item["equal"] and item["warehouse"] == item["lake"] for item in records.values())
+    assert records["suivideflotte.vehicle"]["warehouse"]["rows"] == 6
+    assert records["suivideflotte.vehicle"]["vendor_counts"] == {"answers": 1, "wrong": []}
+    assert "as 1 answers count them" in ask("verify", "suivideflotte.vehicle")[1]
+
+    change(place, "DELETE FROM suivideflotte.vehicle WHERE vehicle_id = (SELECT min(vehicle_id) FROM suivideflotte.vehicle)")
+    status, out, _ = ask("verify", "suivideflotte.vehicle", "--json")
+    record = json.loads(out)
+    assert (status, record["only_in_lake"], record["differences"][0]["kind"]) == (1, 1, "only in lake")
+    (wrong,) = record["vendor_counts"]["wrong"]
+    assert (wrong["vendor"], wrong["here"]) == (6, 5)
+    status, out, err = ask("verify", "suivideflotte.vehicle")
+    assert status == 1
+    assert "only in lake: account=france vehicle_id=" in out
+    assert "the vendor counts 6 rows, here are 5" in out
+    assert "fleetlake rebuild --dataset" in err
+
+
+def test_verify_refuses_what_it_cannot_compare(ask):
+    assert ask("verify", "fleet.trip")[0] == 2
+    assert ask("verify", "powunity.trips")[0] == 2
+    assert ask("verify", "--from", DAY)[0] == 2
+
+
+def test_why_leads_from_a_key_to_the_vendors_json(place, ask):
+    place.load("powunity", place.run("powunity", DAY), ["trips"], "devices")
+    ((device, start, distance),) = place.sql(
+        "SELECT device_id, start_time, distance_m FROM powunity.trip ORDER BY distance_m DESC LIMIT 1"
+    )
+    written = start.isoformat()
+    status, out, _ = ask("why", "powunity.trip", str(device), written, "--json")
+    answer = json.loads(out)
+    assert status == 0
+    said = json.loads(answer["vendor_json"])
+    assert (said["deviceId"], said["distance"]) == (device, distance)
+    assert answer["request"]["request"].startswith("GET /reports/trips")
+    assert answer["request"]["status"] == 200
+    assert answer["load"]["run_id"] == f"run {DAY}"
+    assert answer["contract"]["then"] == answer["contract"]["now"]
+    assert answer["replayed"] == "equal"
+    cells = {cell["column"]: cell for cell in answer["cells"]}
+    assert cells["distance_m"]["source"] == "distance"
+    assert cells["max_speed_kmh"]["factor"] == pytest.approx(1.852)
+    _, text, _ = ask("why", "powunity.trip", f"device_id={device}", f"start_time={written}", "--account", "north")
+    assert f"bytes {answer['page']['start']}-{answer['page']['end']}" in text
+    assert f"device_id = {device} <- deviceId = {device}" in text
+
+
+def test_why_helps_with_the_key(place, ask):
+    place.load("powunity", place.run("powunity", DAY), ["trips"], "devices")
+    device = place.sql("SELECT min(device_id) FROM powunity.trip")[0][0]
+    status, out, _ = ask("why", "powunity.trip")
+    assert status == 0
+    assert "fleetlake why powunity.trip ACCOUNT DEVICE_ID START_TIME" in out
+    assert "for example: fleetlake why powunity.trip north" in out
+    status, _, err = ask("why", "powunity.trip", str(device), "2026-11-20T00:00:01Z")
+    assert status == 2
+    assert f"near it: north {device} 2026-11-20T" in err
+    assert ask("why", "powunity.trip", f"device_id={device}")[0] == 2  # several
+    assert "the key does not fit" in ask("why", "powunity.trip", "x", "y")[2]
+    assert "1 values for 3 key columns" in ask("why", "powunity.trip", "1")[2]
+    assert "did you mean powunity.trip" in ask("why", "powunity.trips", "1")[2]
+    assert "never built" in ask("why", "fleet.trip", "1")[2]
