@@ -235,6 +235,9 @@ _CREATE = re.compile(r"CREATE (?:OR REPLACE )?(TABLE|VIEW|MATERIALIZED VIEW) (?:
 _ON_TABLE = re.compile(rf"COMMENT ON (?:TABLE|VIEW|MATERIALIZED VIEW) (\w+\.\w+) IS {_TEXT}", re.IGNORECASE)
 _ON_COLUMN = re.compile(rf"COMMENT ON COLUMN (\w+\.\w+)\.(\w+) IS {_TEXT}", re.IGNORECASE)
 _COLUMN = re.compile(r"^\s{4}(\w+) ([a-z]\w*(?: precision| with time zone)?)\b", re.MULTILINE)
+_ADDED = re.compile(
+    r"ALTER TABLE (\w+\.\w+) ADD COLUMN (?:IF NOT EXISTS )?(\w+) ([a-z]\w*(?: precision| with time zone)?)\b", re.IGNORECASE
+)
 _LIKE = re.compile(r"\(LIKE (\w+\.\w+)", re.IGNORECASE)
 _LOOP = re.compile(r"FOREACH name IN ARRAY ARRAY\[([^\]]*)\] LOOP(.*?)END LOOP", re.DOTALL)
 _IN_LOOP = re.compile(r"COMMENT ON COLUMN (\w+)\.%I\.(\w+) IS ''((?:[^']|'''')*)''")
@@ -251,6 +254,9 @@ def _sql_tables(includes: Sequence[Path]) -> list[_SqlTable]:
             like = _LIKE.search(body)
             table = tables.setdefault(name, _SqlTable(name, kind))
             table.types = dict(tables[like[1]].types) if like else dict(_columns(body)) if kind == "table" else {}
+        for name, column, kind in _ADDED.findall(text):
+            if name in tables:
+                tables[name].types[column] = kind
         for name, comment in _ON_TABLE.findall(text):
             if name in tables:
                 tables[name].comment = comment.replace("''", "'")

@@ -73,6 +73,10 @@ def test_key_starts_with_the_account_and_schema_carries_units():
     assert contract.arrow_schema.field("odometer_m").metadata[b"unit"] == b"m"
 
 
+def custom(schema, name):
+    return next(item for item in schema["customProperties"] if item["property"] == name)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -86,8 +90,8 @@ def test_key_starts_with_the_account_and_schema_carries_units():
         (lambda d, s: s["properties"].append(s["properties"][0]), "there twice"),
         (lambda d, s: s["properties"][0].update(name="loaded_at"), "reserved"),
         (lambda d, s: s["customProperties"].append({"property": "timecolumn", "value": "x"}), "did you mean 'timeColumn'"),
-        (lambda d, s: s["customProperties"][2].update(value="vehicle"), "did you mean 'vehicle_id'"),
-        (lambda d, s: s["customProperties"][1].update(value="windows"), "did you mean 'window'"),
+        (lambda d, s: custom(s, "scopeColumn").update(value="vehicle"), "did you mean 'vehicle_id'"),
+        (lambda d, s: custom(s, "kind").update(value="windows"), "did you mean 'window'"),
         (lambda d, s: s["quality"][0].update(severity="fatal"), "severity is 'fatal'"),
         (lambda d, s: d.update(kindd="x"), "kindd"),
         (lambda d, s: d.update(schema=[]), "exactly one table"),
