@@ -79,8 +79,8 @@ class Chain:
         self.run = place.run("rcs", day, run_id=run_id)
         rows = sum(row["vehicle_id"] == vehicle for row in truth(place, day))
         # Each page begins with the last row of the one before; the last page holds that row alone.
-        self.take = next(take for take in range(2, 100) if -(-(rows - 1) // (take - 1)) + 1 <= PAGES + 30)
-        self.rows = rows
+        self.take = max(take for take in range(2, 100) if pages_of(rows, take) >= PAGES)
+        self.expected = pages_of(rows, self.take)
         self.key = key_of(self.run.account, FEEDS["telemetry"], vehicle, self.run.window, self.run.read_name(1))
         self.raw = RawStore(place.settings.raw_url)
         pair = place.sandbox.pki.pair("client")
@@ -124,6 +124,11 @@ class Chain:
         wanted = [row["revision"] for row in truth(self.place, self.run.partition) if row["vehicle_id"] == self.key.scope]
         assert len(found) == len(set(found)), "a row came twice"
         assert sorted(found) == sorted(wanted), "a row is lost"
+
+
+def pages_of(rows, take):
+    """Pages of a read, its last one included."""
+    return -(-(rows - 1) // (take - 1)) + 1
 
 
 def truth(place, day):

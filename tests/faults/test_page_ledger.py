@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.chains import PAGES, Chain, Tally, assert_published_once, publish, vehicles
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 RANDOM_KILLS = 200
 KILLS_PER_READ = 20
@@ -20,7 +20,8 @@ KILLS_PER_READ = 20
 
 def test_a_hundred_pages_killed_at_every_commit_boundary(ledger, reader, request):
     day = "2026-11-09"
-    chain = Chain(ledger, reader, vehicles(ledger, day)[0], day, "every boundary")
+    chains = [Chain(ledger, reader, vehicle, day, "every boundary") for vehicle in vehicles(ledger, day)]
+    chain = min(chains, key=lambda chain: chain.expected)  # as near to a hundred as the day has it
     tally = Tally(reads=1)
     began = time.monotonic()
     number = 0
@@ -33,7 +34,7 @@ def test_a_hundred_pages_killed_at_every_commit_boundary(ledger, reader, request
     tally.seconds = time.monotonic() - began
     killed, _ = chain.attempt(tally)
     assert not killed
-    assert number >= PAGES
+    assert number == chain.expected >= PAGES
     assert tally.kills == 2 * number
     assert tally.pages == number
     assert tally.worst <= 1
@@ -67,7 +68,7 @@ def test_a_hundred_pages_killed_at_two_hundred_random_instants(ledger, reader, r
     for chain in chains:
         assert chain.committed >= PAGES
         chain.assert_whole()
-        publish(ledger, [chain])
+    publish(ledger, chains)
     rows = assert_published_once(ledger, chains)
     print(f"\n{request.node.callspec.id}: {tally}; 0 of {rows} rows lost, 0 doubled")
     print(f"a read that nobody kills: {pages_per_s:.0f} pages/s ({whole_s:.2f} s, {startup_s:.2f} s of it to begin)")
