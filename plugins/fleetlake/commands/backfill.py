@@ -44,6 +44,7 @@ _POLL_S = 2.0
 _LINE_S = 30.0
 """Seconds between two lines about progress where no terminal shows a bar."""
 
+_ENDED = ("success", "failed")
 _HOLES = 10
 _INTERRUPTED = 130
 
@@ -76,13 +77,23 @@ class Followed:
         """Days whose run failed."""
         return [str(run["partition_key"]) for run in self.runs if run["state"] == "failed"]
 
+    @property
+    def ended(self) -> int:
+        """How many of its days have ended."""
+        return sum(run["state"] in _ENDED for run in self.runs)
+
+    def progress(self, warehouse: Warehouse) -> tuple[float, float]:
+        """What is done and all there is to do: reads by their price, or days where the plan had no price."""
+        if self.work.whole:
+            return self.work.done(warehouse, self.run_ids), self.work.whole
+        return float(self.ended), float(max(len(self.runs), 1))
+
     def look(self, api: AirflowApi) -> None:
         """Ask Airflow how it stands."""
         self.backfill = api.get_backfill(self.number)
         self.runs = api.backfill_runs(self.backfill)
-        ended = bool(self.runs) and all(run["state"] in ("success", "failed") for run in self.runs)
         # Airflow notices the end of a backfill half a minute late.
-        self.is_over = ended or self.backfill["completed_at"] is not None
+        self.is_over = 0 < len(self.runs) == self.ended or self.backfill["completed_at"] is not None
 
 
 @app.command()
@@ -135,18 +146,21 @@ def backfill(
             typer.echo(f"{item.dag_id}: Airflow would make {len(days)} runs: {', '.join(days) or 'none'}")
         if dry_run:
             return
-        _check(api, plans, unpause=unpause)
+        paused = _paused(api, plans, unpause=unpause)
         if not yes:
             typer.confirm("Create?", abort=True, err=True)
-        _follow(settings, warehouse, api, [_create(warehouse, api, item) for item in plans])
+        created = [_create(warehouse, api, item) for item in plans]
+        for dag_id in paused:
+            api.set_paused(dag_id, False)  # after that: the schedule's own run of yesterday would keep the backfill from it
+        _follow(settings, warehouse, api, created)
 
 
-def _check(api: AirflowApi, plans: Sequence[Plan], *, unpause: bool) -> None:
-    """Refuse what could only wait.
+def _paused(api: AirflowApi, plans: Sequence[Plan], *, unpause: bool) -> list[str]:
+    """DAGs that have to be unpaused.
 
     Raises:
         ConfigError: a DAG does not exist.
-        StoreUnavailable: a DAG is paused.
+        StoreUnavailable: a DAG is paused, and is not to be unpaused: its days could only wait.
     """
     known = {entry["dag_id"]: entry["is_paused"] for entry in api.dags()}
     for item in plans:
@@ -156,8 +170,7 @@ def _check(api: AirflowApi, plans: Sequence[Plan], *, unpause: bool) -> None:
             raise StoreUnavailable(
                 f"{item.dag_id} is paused: its days would wait", remedy="unpause it in the web interface, or add --unpause"
             )
-        if known[item.dag_id]:
-            api.set_paused(item.dag_id, False)
+    return [item.dag_id for item in plans if known[item.dag_id]]
 
 
 def _create(warehouse: Warehouse, api: AirflowApi, item: Plan) -> Followed:
@@ -222,15 +235,15 @@ def _watch(warehouse: Warehouse, api: AirflowApi, followed: Sequence[Followed]) 
     etas: list[Eta] = []
     for item in followed:
         item.look(api)
-        done = item.work.done(warehouse, item.run_ids)
-        etas.append(Eta(item.work.whole, item.work.seconds, done=done))
+        done, whole = item.progress(warehouse)
+        etas.append(Eta(whole, item.work.seconds, done=done))
     with _bars(followed) as (progress, tasks):
         said = -_LINE_S
         while True:
             elapsed = time.monotonic() - began
             for item, eta, task in zip(followed, etas, tasks, strict=True):
                 item.look(api)
-                eta.update(item.work.done(warehouse, item.run_ids), elapsed)
+                eta.update(item.progress(warehouse)[0], elapsed)
                 progress.update(task, completed=eta.share, left=_left_text(item, eta, elapsed))
             if not progress.console.is_terminal and elapsed - said >= _LINE_S:
                 said = elapsed
@@ -252,8 +265,7 @@ def _bars(followed: Sequence[Followed]) -> Iterator[tuple[Progress, list[TaskID]
 
 
 def _left_text(item: Followed, eta: Eta, elapsed: float) -> str:
-    ended = sum(run["state"] in ("success", "failed") for run in item.runs)
-    days = f"{ended} of {len(item.runs)} days"
+    days = f"{item.ended} of {len(item.runs)} days"
     if item.backfill["is_paused"]:
         return f"{days}; paused"
     return f"{days}; {'about ' + time_text(eta.left(elapsed)) + ' left' if eta.share < 1 else 'finishing'}"

@@ -160,7 +160,9 @@ def as_text(item: Plan) -> str:
     lines = [f"{item.dag_id}, account {item.account.name}: {_days(item)}"]
     lines += [f"  {standing_text(one)}" + (", skipped" if not item.wish.refetch else "") for one in item.standings]
     if not item.vehicles:
-        lines.append("  the warehouse knows no vehicle of this account yet: run its DAG once, or add --sample 20")
+        lines.append(
+            "  the warehouse knows no vehicle of this account yet, so nobody can tell the price; --sample 20 finds out"
+        )
     if item.days is None:
         return "\n".join(lines)
     lines.append(f"  {'feed':20} {'reads':>9} {'requests':>10} {'bytes':>10} {'rows':>11}  from")

@@ -58,7 +58,8 @@ class Work:
             account=plan.account.name,
             dag_id=plan.dag_id,
             wish=plan.own_wish,
-            parts={part.feed: (part.reads, part.seconds_per_read) for part in plan.feeds if part.reads},
+            # For vehicles that nobody knows yet there is nothing to count by.
+            parts={part.feed: (part.reads, part.seconds_per_read) for part in plan.feeds if part.reads and plan.vehicles},
             seconds=plan.seconds,
         )
 

@@ -1,8 +1,8 @@
 """What reading has cost: the history from which prices are made.
 
-A read is one chain of requests for one vehicle (or one batch) and one window. Pages and bytes follow lines over its rows:
-what this vehicle's reads had on average, plus or minus the pages and bytes per row that the feed's reads show. So the price
-of a day is right whether the history was read day by day or in longer windows, and a vehicle that sends ten times as much is
+A read is one chain of requests for one vehicle (or one batch) and one window. Its price is what this vehicle's reads cost on
+average, plus or minus the pages per row that the feed's reads show, and the bytes of the rows that come or go. So the price of
+a day is right whether the history was read day by day or in longer windows, and a vehicle that sends ten times as much is
 priced ten times as much.
 Requests that are not pages (logins, refusals, repeated ones) are counted per step of a task, as ``ops.usage`` has seen them.
 """
@@ -71,6 +71,7 @@ class History:
         fleet: the average of all of them.
         by_scope: the average per vehicle; empty for batches.
         pages_per_row, bytes_per_row: how pages and bytes grow with rows.
+        rows_again: rows that each page after the first brings once more: some lists are read with overlapping pages.
         edge_days: days that a read brings beyond its window: some vendors are asked for more than is wanted.
         weekend: bytes of a Saturday or Sunday relative to the average day of the history; ``workday`` of another day.
         spread: how much the dates of the history differ in bytes, relative; ``page_spread`` in pages.
@@ -88,6 +89,7 @@ class History:
     by_scope: Mapping[str, Typical] = field(default_factory=dict)
     pages_per_row: float = 0.0
     bytes_per_row: float = 0.0
+    rows_again: float = 0.0
     edge_days: float = 0.0
     weekend: float = 1.0
     workday: float = 1.0
@@ -113,7 +115,10 @@ class History:
             weight: days they are about, each times its ``factor``.
         """
         usual = self.by_scope.get(scope, self.fleet)
-        return max(usual.bytes * reads + self.bytes_per_row * self._more_rows(usual, reads, weight), 0.0)
+        more = self._more_rows(usual, reads, weight)
+        if self.rows_again:
+            more += self.rows_again * (self.pages(scope, reads, weight) - usual.pages * reads)
+        return max(usual.bytes * reads + self.bytes_per_row * more, 0.0)
 
     def pages(self, scope: str, reads: float, weight: float) -> float:
         """Pages of some reads of a vehicle; arguments as of ``bytes``."""
@@ -155,8 +160,7 @@ class History:
 
 _SINCE = "SELECT max(coalesce(window_start, published_at)) FROM ops.read WHERE account = %s AND feed = %s AND is_complete"
 _READS = """
-SELECT scope, {date}, count(*), sum(days), sum(pages), sum(bytes), sum(rows), sum(pages::float * rows), sum(bytes::float * rows),
-    sum(rows::float * rows)
+SELECT scope, {date}, count(*), sum(days), sum(pages), sum(bytes), sum(rows), sum(pages::float * rows), sum(rows::float * rows)
 FROM (
     SELECT DISTINCT ON (folder) scope, pages, bytes, rows, window_start, published_at,
         CASE WHEN window_start IS NULL THEN 1.0
@@ -199,15 +203,16 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
         return _default(feed)
     asked = [*key, newest[0] - HISTORY]
     rows = connection.execute(_BY_SCOPE, asked).fetchall()
-    sums = (sum(float(row[place] or 0) for row in rows) for place in range(2, 10))
-    reads, days, pages, size, found, pages_rows, bytes_rows, squared = sums
+    sums = (sum(float(row[place] or 0) for row in rows) for place in range(2, 9))
+    reads, days, pages, size, found, crossed, squared = sums
     if not reads:
         return _default(feed)
     length = days / reads
     loads = connection.execute(_ROWS, key).fetchall()
     edge = _edge_days(feed, length, max((float(row[2] or 0) for row in loads), default=0.0))
-    pages_per_row = _slope(reads, found, pages, pages_rows, squared) or 0.0
-    bytes_per_row = _slope(reads, found, size, bytes_rows, squared)
+    pages_per_row = _slope(reads, found, pages, crossed, squared)
+    fetched = size * max((float(row[1] or 0) for row in loads[:1]), default=0.0)
+    rows_again = max(0.0, fetched - found) / (pages - reads) if pages > reads and feed.batch == 1 else 0.0
     steps = {row[0]: row[1:] for row in connection.execute(_STEPS, key)}
     row = connection.execute(_LOGINS, [account.name]).fetchone()
     login = float(row[1]) / row[0] if row and row[0] else 0.0
@@ -218,7 +223,7 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
     if feed.batch > 1:
         # The reads are named by their batch: what they bring is shared among the vehicles. What is asked again because a
         # vehicle is refused comes with every batch, logins with the first only.
-        pages_per_row, bytes_per_row = 0.0, None
+        pages_per_row = 0.0
         size, scope_days = (sum(float(row[place]) for row in steps.values()) for place in (6, 7))
         logins = min(more, login * float(steps.get(True, [0])[0]))
         batches = sum(float(row[4]) for row in steps.values())
@@ -233,8 +238,7 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
         rows=found / whole_days if whole_days else 0.0,
         days=length,
     )
-    if bytes_per_row is None:  # nothing tells them from what comes with every answer: all bytes are those of rows
-        bytes_per_row = fleet.bytes / (fleet.rows * (length + edge)) if fleet.rows else 0.0
+    usual_rows = fleet.rows * (length + edge) + rows_again * (fleet.pages - 1)
     dates = [
         _Date(row[1], float(row[5]) / float(row[3]), float(row[4]) / float(row[2]), float(row[3]))
         for row in connection.execute(_BY_DATE, asked)
@@ -252,7 +256,8 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
         fleet=fleet,
         by_scope=by_scope,
         pages_per_row=pages_per_row,
-        bytes_per_row=bytes_per_row,
+        bytes_per_row=fleet.bytes / usual_rows if usual_rows > 0 else 0.0,
+        rows_again=rows_again,
         edge_days=edge,
         weekend=weekend,
         workday=workday,
@@ -288,12 +293,12 @@ def _edge_days(feed: Feed, length: float, outside: float) -> float:
     return length * outside / (1 - outside)
 
 
-def _slope(count: float, rows: float, values: float, crossed: float, squared: float) -> float | None:
-    """How a value grows per row, by least squares; ``None`` where there is too little to tell; never negative."""
+def _slope(count: float, rows: float, pages: float, crossed: float, squared: float) -> float:
+    """Pages per row by least squares; 0 where there is too little to tell, never negative."""
     variance = squared - rows * rows / count
     if count < _FEW or variance <= 1e-9 * squared:
-        return None
-    return max(0.0, (crossed - rows * values / count) / variance)
+        return 0.0
+    return max(0.0, (crossed - rows * pages / count) / variance)
 
 
 @dataclass(frozen=True)

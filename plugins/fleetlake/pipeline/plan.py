@@ -102,8 +102,8 @@ class Plan:
 
     @property
     def is_guess(self) -> bool:
-        """Some of it has no history."""
-        return any(item.is_guess for item in self.feeds)
+        """Some of it has no history, or nobody knows for which vehicles it would be."""
+        return not self.vehicles or any(item.is_guess for item in self.feeds)
 
     @property
     def own_wish(self) -> Wish:
@@ -231,6 +231,8 @@ class _Planner:
         spans = {feed.name: self._spans(feed, tables) for feed in feeds if feed.kind is not Kind.REPORT}
         todo = [pair for spans_of in spans.values() for pairs in spans_of.values() for pair in pairs]
         first, end = (min(low for low, _ in todo), max(high for _, high in todo)) if todo else (0, 0)
+        if not self.vehicles:
+            first, end = 0, self._wish.dates  # nobody knows yet what is missing: the first run finds the vehicles
         counts = self._counts(spans)
         with self._warehouse.session() as connection:
             quota = quota_of(connection, self._account)

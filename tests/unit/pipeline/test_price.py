@@ -41,6 +41,16 @@ def test_what_is_asked_beyond_the_window_is_paid_per_read():
     assert wide.bytes("any", 3, 3) == pytest.approx(6000)
 
 
+def test_pages_that_overlap_bring_no_rows_twice_where_there_is_one_page():
+    """Twenty rows in two pages of fifteen, the first read again: 35 rows came; ten rows in one page are ten."""
+    twice = history(
+        fleet=Typical(pages=3.0, bytes=3500, rows=20, days=1), pages_per_row=2 / 15, rows_again=7.5, bytes_per_row=100
+    )
+    assert twice.pages("any", 1, 0.5) == pytest.approx(3 - 10 * 2 / 15)
+    assert twice.pages("any", 1, 0.25) == 1
+    assert twice.bytes("any", 1, 0.25) == pytest.approx(500)
+
+
 def test_a_read_costs_a_request_however_little_it_brings():
     steep = history(fleet=Typical(pages=3.0, bytes=70_000, rows=7000, days=7), pages_per_row=0.01)
     assert steep.pages("any", 7, 7) == 7
