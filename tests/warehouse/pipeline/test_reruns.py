@@ -87,6 +87,7 @@ def test_vehicles_are_chosen_by_any_identity_and_unknown_ones_are_named(place):
 
 
 def test_a_run_about_one_table_reads_only_its_feed_and_is_certified_for_it(place):
+    place.sandbox.clear_log()
     place.load_bikes(DAY, datasets=("powunity.trip",))
     paths = {entry["path"].rpartition("/api")[2] for entry in place.sandbox.log("powunity")}
     assert any(path.endswith("/reports/trips") for path in paths)
