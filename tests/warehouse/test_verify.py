@@ -125,6 +125,16 @@ def test_a_row_twice_in_the_lake_is_named(stores):
     assert (only(report).kind, only(report).key["ride_id"]) == ("twice in lake", "r30")
 
 
+def test_a_cell_that_another_writer_changed_in_the_lake_is_named(stores):
+    """Other writers leave files with other string types."""
+    warehouse, lake, of = stores
+    DeltaTable(lake.uri(of)).update(updates={"note": "'other'"}, predicate="ride_id = 'r30'")
+    report = verify(warehouse, lake, of)
+    assert (report.differing, only(report).key["ride_id"]) == (1, "r30")
+    assert only(report).cells == {"note": ("n30", "other")}
+    assert not verify(warehouse, lake, of, window=Window(hours(30), hours(31)), account="north").is_equal
+
+
 def test_an_empty_lake_and_an_empty_window_are_told_apart(stores, tmp_path):
     warehouse, lake, of = stores
     report = verify(warehouse, Lake(str(tmp_path / "other")), of, shown=3)
