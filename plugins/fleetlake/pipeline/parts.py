@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fleetlake.contracts import Contract, load_contracts
 from fleetlake.errors import ConfigError
 from fleetlake.pipeline.entries import COVERAGE, by_dataset, describe_coverage
+from fleetlake.pipeline.extract import extract
 from fleetlake.pipeline.publish import Publisher
 from fleetlake.pipeline.rooms import vendor_room
 from fleetlake.raw import Journal, RawStore
@@ -83,7 +84,15 @@ class Parts:
     @property
     def publisher(self) -> Publisher:
         """Publishes into lake and warehouse."""
-        return Publisher(self.raw, self.lake, self.warehouse, self.room, self.settings.data_docs, journal=self.journal)
+        return Publisher(
+            self.raw,
+            self.lake,
+            self.warehouse,
+            self.room,
+            self.settings.data_docs,
+            journal=self.journal,
+            second_look=lambda reads: extract(self.raw, self.source, reads),
+        )
 
     def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
         """Record what is known about completeness, outside a publication, and keep it in the journal.
