@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from fleetlake.cli import main
 from fleetlake.coverage import Interval, State
@@ -73,47 +77,51 @@ def ledger(warehouse: Warehouse) -> Warehouse:
     return warehouse
 
 
-def asked(question: Callable[[], object], times: int = 15) -> tuple[float, float]:
-    """Median and worst of several answers [ms], after a first one."""
-    question()
-    taken = []
-    for _ in range(times):
-        started = time.perf_counter()
-        question()
-        taken.append(1000 * (time.perf_counter() - started))
-    return statistics.median(taken), max(taken)
+def server_ms(connection: psycopg.Connection[Any]) -> float:
+    """Processor time that the server has spent for a connection [ms]."""
+    fields = Path(f"/proc/{connection.info.backend_pid}/stat").read_text().rpartition(")")[2].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def asked(ledger: Warehouse, query: str, times: int = 25) -> tuple[float, float, float]:
+    """Median and worst of several answers, and the processor time of one, server and client [ms]."""
+    with ledger.session() as connection:
+        connection.execute(query.encode()).fetchall()
+        server, client, taken = server_ms(connection), time.process_time(), []
+        for _ in range(times):
+            started = time.perf_counter()
+            connection.execute(query.encode()).fetchall()
+            taken.append(1000 * (time.perf_counter() - started))
+        busy = server_ms(connection) - server + 1000 * (time.process_time() - client)
+    return statistics.median(taken), max(taken), busy / times
 
 
 def test_questions_to_a_year_of_ten_thousand_vehicles_are_answered_at_once(ledger: Warehouse) -> None:
-    def rows(query: str) -> list[tuple[object, ...]]:
-        return list(ledger.query(query)[1])
-
     in_june = f"window_start < '{JUNE.end}' AND window_end > '{JUNE.start}'"
-    questions: dict[str, Callable[[], object]] = {
-        "vehicle 17, June, one table: complete?": lambda: ledger.missing("main", TABLES[0], [vehicle(17)], JUNE),
-        "the same from ops.hole": lambda: rows(
-            f"SELECT * FROM ops.hole WHERE account = 'main' AND dataset = '{TABLES[0]}' AND scope = '{vehicle(17)}' AND {in_june}"
-        ),
-        "which vehicles of the account have holes in June?": lambda: rows(
+    one = f"account = 'main' AND dataset = '{TABLES[0]}' AND scope = '{vehicle(17)}'"
+    questions = {
+        "vehicle 17, June, one table: complete?": f"SELECT * FROM ops.hole WHERE {one} AND {in_june}",
+        "its intervals and proofs": f"SELECT * FROM ops.coverage WHERE {one}",
+        "which vehicles of the account have holes in June?": (
             f"SELECT DISTINCT scope FROM ops.hole WHERE account = 'main' AND {in_june}"
         ),
-        "every hole": lambda: rows("SELECT * FROM ops.hole"),
-        "overview: every table of every account": lambda: rows("SELECT * FROM ops.dataset_status"),
+        "every hole": "SELECT * FROM ops.hole",
+        "overview: every table of every account": "SELECT * FROM ops.dataset_status",
     }
-    [(count, table, indexes)] = rows(
+    [(count, table, indexes)] = ledger.query(
         "SELECT (SELECT count(*) FROM ops.coverage), pg_table_size('ops.coverage'), pg_indexes_size('ops.coverage')"
-    )
+    )[1]
     days = VEHICLES * DAYS * len(TABLES)
     print(f"\nops.coverage: {days:,} vehicle-days in {count:,} rows, {table / 1e6:.1f} MB, indexes {indexes / 1e6:.1f} MB")
-    print(f"holes: {len(rows('SELECT * FROM ops.hole')):,}, vehicles with one in June:", end=" ")
-    print(len(rows(f"SELECT DISTINCT scope FROM ops.hole WHERE account = 'main' AND {in_june}")))
-    slow = {}
-    for words, question in questions.items():
-        median, worst = asked(question)
-        print(f"{words}: {median:.1f} ms, at worst {worst:.1f} ms")
-        if median >= LIMIT_MS:
-            slow[words] = median
-    assert not slow
+    is_free = os.getloadavg()[0] < (os.cpu_count() or 1)
+    for words, query in questions.items():
+        median, worst, busy = asked(ledger, query)
+        rows = len(list(ledger.query(query)[1]))
+        print(f"{words}: {median:.1f} ms, at worst {worst:.1f} ms, {busy:.1f} ms of processor time ({rows:,} rows)")
+        assert busy < LIMIT_MS, words
+        # On a machine that does other work too, the time by the clock says little about the ledger.
+        assert median < LIMIT_MS or not is_free, words
+    assert ledger.missing("main", TABLES[0], [vehicle(17)], JUNE) == {}
     assert count < 50_000
     assert table + indexes < 64e6
 

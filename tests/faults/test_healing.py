@@ -288,15 +288,29 @@ def test_nothing_more_is_expected_of_a_vehicle_that_is_marked_deleted(bikes):
     assert bikes.holes() == []
 
 
-def test_a_refused_vehicle_is_given_up_at_once_and_taken_up_when_it_can_be_read(bikes):
-    bike = bikes.bikes[0]
-    bikes.breaks(bike, 3)
-    with bikes.place.sandbox.faults(f"status:vendor=powunity,path=*/reports/trips*,status=404,query=*deviceId={bike}*"):
-        bikes.heal("run")
-    assert [(hole[2], hole[3]) for hole in bikes.holes()] == [("person", 1)]
-    [(reason,)] = bikes.place.sql("SELECT reason FROM ops.hole")
+def test_a_refused_vehicle_is_given_up_at_once_and_taken_up_when_it_can_be_read(place):
+    def known(start, end, state=State.COMPLETE, proof="terminal page: planted"):
+        window = Window(FIRST + start * DAY, FIRST + end * DAY)
+        stranger = "00000000-0000-4000-8000-000000000007"
+        return Interval(account="main", dataset="rcs.trouble", scope=stranger, window=window, state=state, proof=proof)
+
+    def heal(name):
+        run = place.run("rcs", "2026-11-01", dag_id="heal", run_id=name, lane=Lane.BACKFILL, partition=None)
+        with place.pipeline("rcs") as pipeline:
+            tasks = pipeline.healing.plan(run)
+            for task in tasks:
+                pipeline.healing.heal(run, task)
+            pipeline.healing.close(run, lambda *words: told.append(words))
+        return len(tasks)
+
+    told: list[tuple[str, str]] = []
+    place.warehouse.record_coverage([known(0, 10)])
+    place.warehouse.record_coverage([known(3, 4, State.FAILED, "error: planted")], supersede=True)
+    assert heal("run") == 1
+    [(next_by, attempts, reason)] = place.sql("SELECT next_by, attempts, reason FROM ops.hole")
+    assert (next_by, attempts) == ("person", 1)
     assert reason.startswith("refused: ")
-    assert bikes.heal("night") == []
-    bikes.record(*(bikes.interval(item, 10, 11) for item in bikes.bikes))
-    bikes.heal("after a success")
-    assert bikes.holes() == []
+    assert heal("night") == 0
+    assert len(told) == 1
+    place.warehouse.record_coverage([known(10, 11)])  # it can be read again
+    assert heal("after a success") == 1
