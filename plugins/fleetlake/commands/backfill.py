@@ -45,6 +45,7 @@ _LINE_S = 30.0
 """Seconds between two lines about progress where no terminal shows a bar."""
 
 _ENDED = ("success", "failed")
+_SILENT_S = 600.0
 _HOLES = 10
 _INTERRUPTED = 130
 
@@ -59,6 +60,7 @@ class Followed:
         backfill: as Airflow tells it.
         runs: its runs, as Airflow tells them.
         is_over: all of its runs have ended.
+        heard: when Airflow answered last, seconds since the following began.
     """
 
     number: int
@@ -66,6 +68,7 @@ class Followed:
     backfill: dict[str, Any]
     runs: list[dict[str, Any]] = field(default_factory=list)
     is_over: bool = False
+    heard: float = 0.0
 
     @property
     def run_ids(self) -> list[str]:
@@ -88,8 +91,21 @@ class Followed:
             return self.work.done(warehouse, self.run_ids), self.work.whole
         return float(self.ended), float(max(len(self.runs), 1))
 
-    def look(self, api: AirflowApi) -> None:
-        """Ask Airflow how it stands."""
+    def look(self, api: AirflowApi, now: float) -> None:
+        """Ask Airflow how it stands; that it does not answer for a while is no reason to stop.
+
+        Raises:
+            StoreUnavailable: it has not answered for ``_SILENT_S`` seconds.
+        """
+        try:
+            self._look(api)
+        except StoreUnavailable:
+            if now - self.heard > _SILENT_S:
+                raise
+            return
+        self.heard = now
+
+    def _look(self, api: AirflowApi) -> None:
         self.backfill = api.get_backfill(self.number)
         self.runs = api.backfill_runs(self.backfill)
         # Airflow notices the end of a backfill half a minute late.
@@ -234,7 +250,7 @@ def _watch(warehouse: Warehouse, api: AirflowApi, followed: Sequence[Followed]) 
     began = time.monotonic()
     etas: list[Eta] = []
     for item in followed:
-        item.look(api)
+        item.look(api, 0.0)
         done, whole = item.progress(warehouse)
         etas.append(Eta(whole, item.work.seconds, done=done))
     with _bars(followed) as (progress, tasks):
@@ -242,7 +258,7 @@ def _watch(warehouse: Warehouse, api: AirflowApi, followed: Sequence[Followed]) 
         while True:
             elapsed = time.monotonic() - began
             for item, eta, task in zip(followed, etas, tasks, strict=True):
-                item.look(api)
+                item.look(api, elapsed)
                 eta.update(item.progress(warehouse)[0], elapsed)
                 progress.update(task, completed=eta.share, left=_left_text(item, eta, elapsed))
             if not progress.console.is_terminal and elapsed - said >= _LINE_S:

@@ -158,7 +158,9 @@ def as_record(item: Plan) -> dict[str, Any]:
 def as_text(item: Plan) -> str:
     """A plan for people."""
     lines = [f"{item.dag_id}, account {item.account.name}: {_days(item)}"]
-    lines += [f"  {standing_text(one)}" + (", skipped" if not item.wish.refetch else "") for one in item.standings]
+    lines += [
+        f"  {standing_text(one)}" + (", skipped" if one.proven and not item.wish.refetch else "") for one in item.standings
+    ]
     if not item.vehicles:
         lines.append(
             "  the warehouse knows no vehicle of this account yet, so nobody can tell the price; --sample 20 finds out"
@@ -204,7 +206,7 @@ def _within(item: Plan, what: str) -> str:
 
 def standing_text(standing: Standing, holes: int = 0) -> str:
     """How a table stands, and its first holes."""
-    text = f"{standing.table}: {standing.proven:,} of {standing.of:,} vehicle-days proven complete"
+    text = f"{standing.table}: {standing.proven:,} of {standing.of:,} {standing.unit} proven complete"
     for scope, window in standing.holes[:holes]:
         text += f"\n    hole: {scope} {window}"
     if holes and len(standing.holes) > holes:

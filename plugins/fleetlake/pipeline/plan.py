@@ -37,11 +37,13 @@ class Standing:
 
     Attributes:
         table: the table.
-        proven, of: vehicle-days proven complete, and all of them; of a table about the whole fleet days.
+        unit: what is counted: ``vehicle-days``, or ``days`` where a proof is about the whole fleet.
+        proven, of: how many are proven complete, and how many there are.
         holes: what is not proven, vehicle and window, in order.
     """
 
     table: str
+    unit: str
     proven: int
     of: int
     holes: tuple[tuple[str, Window], ...]
@@ -275,7 +277,8 @@ class _Planner:
         scopes = self._scopes(table)
         days = sum(high - low for pairs in self._ranges(missing).values() for low, high in pairs)
         whole = len(scopes) * self._wish.dates
-        return Standing(table=table, proven=whole - days, of=whole, holes=tuple(holes))
+        unit = "days" if scopes == [FLEET] else "vehicle-days"
+        return Standing(table=table, unit=unit, proven=whole - days, of=whole, holes=tuple(holes))
 
     @property
     def _entity(self) -> Feed:
@@ -309,7 +312,9 @@ class _Planner:
             else:
                 everything = self._ranges(self._missing_of(table))
             for scope, pairs in everything.items():
-                spans[scope] += pairs
+                # What is proven for the fleet at once may be read vehicle by vehicle.
+                for one in self.vehicles if feed.per_scope and scope == FLEET else [scope]:
+                    spans[one] += pairs
         return {scope: union(pairs) for scope, pairs in spans.items()}
 
     def _counts(self, spans: Mapping[str, Spans]) -> list[int]:

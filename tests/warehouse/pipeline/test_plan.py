@@ -87,6 +87,18 @@ def test_refetch_reads_everything_again_and_tells_what_changed(place):
     assert changes[0].changed > 0
 
 
+def test_a_report_and_the_feed_that_completes_it_are_priced_for_the_vehicles_it_names(place):
+    place.load_health(FIRST)
+    before = place.requests("rcs")
+    (made,) = make_plans(place.settings, place.warehouse, Wish(datasets=("rcs.health_report", "rcs.trouble"), window=RANGE))
+    units = {one.table: (one.unit, one.proven) for one in made.standings}
+    assert units == {"rcs.health_report": ("days", 1), "rcs.trouble": ("vehicle-days", 5)}
+    parts = by_feed(made)
+    named = place.sql("SELECT sum(scopes)::int FROM ops.usage WHERE feed = 'health_reports'")[0][0]
+    assert (parts["health_overview"].reads, parts["health_reports"].reads) == (2, pytest.approx(2 * named))
+    assert place.requests("rcs") == before
+
+
 def test_some_vehicles_only(place):
     load(place, FIRST)
     names = [row[0] for row in place.sql("SELECT device_id FROM powunity.device ORDER BY 1")]
