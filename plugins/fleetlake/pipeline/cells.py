@@ -3,14 +3,17 @@
 A cell's digest depends on its value and on the name of its column; a row's digest is a mixture of the sum of its cells'. So
 columns may come in any order, and a column that is added with nulls only changes nothing. Where stores write one fact in
 several ways, the value is brought to one form first: -0.0 to 0.0, every NaN to one, JSON to sorted keys and one spelling of
-each number (PostgreSQL orders keys by length and writes 1e22 with all its digits).
+each number, with all its digits (PostgreSQL orders keys by length and writes 1e22 in full). What should be JSON and is none
+is taken as it stands: it differs from all that is JSON.
 """
 
 from __future__ import annotations
 
+import decimal
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +27,13 @@ if TYPE_CHECKING:
 
     from fleetlake.contracts import Column
 
-_LONG_NUMBER = re.compile(r"\d{16}")
+_LONG_NUMBER = re.compile(r"\d{19}")
 _KEY = "fleetlakefleetla"  # any 16 bytes: the digests of texts are made with it
 _DAY_US = 86_400_000_000
-_EXACT = 2**53
-"""Up to here a float holds every whole number."""
+_LONG = 2**63
+"""From here on a whole number is written as a decimal one."""
+_DIGITS = decimal.Context(prec=200_000, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+"""Loses no digit of any number that PostgreSQL can hold."""
 
 
 def digests(batch: pa.RecordBatch, columns: Sequence[Column]) -> NDArray[np.uint64]:
@@ -59,11 +64,18 @@ def days(batch: pa.RecordBatch, time_column: str | None) -> NDArray[np.int64]:
 
 
 def canonical_json(text: str) -> bytes:
-    """JSON text in the one form that all stores' texts of a value have in common."""
-    value = _JSON.decode(text)
-    if _LONG_NUMBER.search(text):
-        value = _without_long_integers(value)
-    return msgspec.json.encode(value, order="deterministic")
+    """JSON text in the one form that all stores' texts of a value have in common.
+
+    Text that is no JSON comes back as it is, behind a mark that no JSON begins with: a damaged cell is to be named, not to
+    end the comparison.
+    """
+    try:
+        value = _JSON.decode(text)
+        if _LONG_NUMBER.search(text):
+            value = _without_long_integers(value)
+        return _ENCODER.encode(value)
+    except (ValueError, ArithmeticError, RecursionError):
+        return b"no JSON: " + text.encode(errors="replace")
 
 
 # --- inside -------------------------------------------------------------------------------------------------------------
@@ -111,20 +123,25 @@ def _salt(name: str) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
 
 
-def _number(text: str) -> float | int:
-    number = float(text)
-    return int(number) if number.is_integer() and abs(number) <= _EXACT else number
+def _number(text: str) -> Decimal | int:
+    """A number in its one spelling: whole ones of up to 63 bits as such, all others with the digits that count."""
+    number = _DIGITS.normalize(Decimal(text))
+    if number.as_tuple().exponent >= 0 and number.adjusted() < 19:  # type: ignore[operator]  # JSON knows no NaN
+        whole = int(number)
+        return whole if abs(whole) < _LONG else number
+    return number
 
 
 _JSON = msgspec.json.Decoder(float_hook=_number)
+_ENCODER = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 
 
 def _without_long_integers(value: Any) -> Any:
-    """Whole numbers beyond what a float holds exactly, as that float would be: one store may have had it as a float."""
+    """Whole numbers of more than 63 bits as decimal ones: a store may have written them with an exponent."""
     if isinstance(value, dict):
         return {key: _without_long_integers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_without_long_integers(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _EXACT:
-        return float(value) if abs(value) < 10**308 else str(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LONG:
+        return _number(str(value))
     return value
