@@ -91,7 +91,7 @@ def test_dags_say_what_they_are(bag):
 
 def test_params_are_those_of_every_dag_and_are_checked(loading):
     for dag in loading:
-        assert set(dag.params) == {"vehicles", "datasets", "force", "window_start", "window_end"}
+        assert set(dag.params) == {"vehicles", "datasets", "force", "believe", "window_start", "window_end"}
         dag.params.validate()
 
 
@@ -103,6 +103,7 @@ def test_params_are_those_of_every_dag_and_are_checked(loading):
         ("vehicles", [""]),
         ("datasets", "powunity.trip"),
         ("force", "yes"),
+        ("believe", "yes"),
         ("window_start", "yesterday"),
         ("window_start", "05.01.2026"),
         ("window_end", 20260105),

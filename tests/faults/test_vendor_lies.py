@@ -133,9 +133,7 @@ def gone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[object
     busy = [trips for trips in by_bike.values() if len(trips) >= 3]
     assert len(busy) >= 3, "the seed shows too little"
     cars = sorted(CARS.truth(context))
-    quiet, busiest = sorted(
-        ([trip for trip in cars if trip[0] == car] for car in {trip[0] for trip in cars}), key=len
-    )
+    quiet, busiest = sorted(([trip for trip in cars if trip[0] == car] for car in {trip[0] for trip in cars}), key=len)
     assert len(busiest) > 3 * PER_PAGE, "the seed shows too little"
     return {
         "powunity": {trips[1] for trips in busy[:3]},
@@ -278,18 +276,23 @@ def test_a_lie_deletes_nothing_that_is_there_and_the_honest_answer_removes_exact
             consistent=about.consistent,
         )
         sandbox.clear_log()
-        with sandbox.faults(fault):
+        with sandbox.faults(fault) as played:
             error = place.trips(vendor, "lied to")
-        requests = place.requests(vendor.name)
-        live, marked = place.known(vendor)
-        told = place.ledger(vendor, liar, "lied to")
-        wrongly = marked - lost
-        print(COLUMNS.format(lie, len(wrongly), requests, error or "-", "; ".join(f"{s} {p[:70]}" for s, p in told)))
-        assert not wrongly, f"{lie}: trips that are there are marked deleted"
-        assert truth <= live, f"{lie}: trips are missing"
-        is_flagged = any(state not in ("complete", "empty_confirmed") for state, _ in told)
-        is_right = {trip for trip in live if trip[0] == liar} == {trip for trip in truth if trip[0] == liar}
-        assert is_flagged or is_right, f"{lie}: what is wrong is called complete"
+            requests = place.requests(vendor.name)
+            assert played()[0] >= 1, f"{lie}: it was never told"
+            live, marked = place.known(vendor)
+            told = place.ledger(vendor, liar, "lied to")
+            wrongly = marked - lost
+            print(COLUMNS.format(lie, len(wrongly), requests, error or "-", "; ".join(f"{s} {p[:70]}" for s, p in told)))
+            assert not wrongly, f"{lie}: trips that are there are marked deleted"
+            assert truth <= live, f"{lie}: trips are missing"
+            is_flagged = any(state not in ("complete", "empty_confirmed") for state, _ in told)
+            is_right = {trip for trip in live if trip[0] == liar} == {trip for trip in truth if trip[0] == liar}
+            assert is_flagged or is_right, f"{lie}: what is wrong is called complete"
+            if how_often == "always":
+                place.trips(vendor, "lied to again")
+                live, marked = place.known(vendor)
+                assert not marked - lost and truth <= live, f"{lie}: believed because it was told twice"
         assert not place.trips(vendor, "told the truth")
         live, marked = place.known(vendor)
         assert marked == lost, f"{lie}: the honest answer removes exactly the three"

@@ -59,6 +59,13 @@ def day_dag(base: str, account: Account, *, doc: str | None, tags: Iterable[str]
             "force": Param(
                 False, type="boolean", title="Force", description="Ask the vendor again for what is already complete."
             ),
+            "believe": Param(
+                False,
+                type="boolean",
+                title="Believe",
+                description="Ask again, and believe an answer that lacks half or more of what is known (or a list that shrank) if an"
+                " earlier run got the same: its rows are then marked deleted.",
+            ),
             "window_start": _moment(
                 "Window start",
                 "First moment to load, UTC, for a run without a partition key. Reports are read by whole days.",

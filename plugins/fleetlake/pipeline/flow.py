@@ -166,7 +166,9 @@ class Pipeline:
             proven[table] = {"complete": len(scopes) - len(open_scopes) - len(gone), "of": len(scopes)}
             if gone:
                 proven[table]["out_of_retention"] = len(gone)
-                log.warning("%s: of %d of %d the vendor no longer keeps all of %s", table, len(gone), len(scopes), run.window)
+                log.warning(
+                    "%s: of %d of %d the vendor no longer keeps all of %s", table, len(gone), len(scopes), run.window
+                )
             if open_scopes:
                 named = ", ".join(sorted(open_scopes)[:SHOWN])
                 more = f" and {len(open_scopes) - SHOWN} more" if len(open_scopes) > SHOWN else ""

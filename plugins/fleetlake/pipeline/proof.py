@@ -139,7 +139,7 @@ class Judge:
             return {}
         lacks = absence.lacking(connection, contract, account, compared, batch.table)
         missing = {asked: lack.missing for asked, lack in lacks.items()}
-        if contract.kind is Kind.SNAPSHOT and not run.force:
+        if contract.kind is Kind.SNAPSHOT and not run.believe:
             doubts |= _short_lists(missing, known)
         return {asked: count for asked, count in missing.items() if asked not in doubts}
 
@@ -183,8 +183,9 @@ def _implausible(
 ) -> dict[Asked, str]:
     """Whole answers that lack half or more of the rows known of a vehicle's window, or of those that came with an earlier one.
 
-    Vendors give parts of reports while they recompute them, or nothing, in the form of a whole answer. Nothing is
-    marked deleted because of such an answer, and it proves nothing, until another run gets the same.
+    Vendors give parts of reports while they recompute them, or nothing, in the form of a whole answer, and they may do so for
+    days. Nothing is marked deleted because of such an answer, and it proves nothing, until a person says so and another run
+    has got the same.
     """
     contract = batch.contract
     most, doubted = absence.history(connection, contract.table, run.account.name, answers, run.run_id)
@@ -194,17 +195,17 @@ def _implausible(
         if not expected or 2 * count > expected:
             continue
         kind = f"implausible {count} of {expected}"
-        if (asked, kind) in doubted:
+        if run.believe and (asked, kind) in doubted:
             log.warning("%s %s: another run got the same %d of %d rows: believed", contract.table, asked[1], count, expected)
         else:
-            doubts[asked] = f"{kind}: half or more of the known rows are missing, and no other run got the same"
+            doubts[asked] = f"{kind}: half or more of the known rows are missing"
     return doubts
 
 
 def _short_lists(missing: Mapping[Asked, int], known: Mapping[Asked, int]) -> dict[Asked, str]:
     """Lists of the fleet that lost more than a tenth of their items, and more than one."""
     return {
-        asked: f"implausible: the list lacks {count} of {known[asked]} known; force a run if they are really gone"
+        asked: f"implausible: the list lacks {count} of {known[asked]} known; start a run with `believe` if they are really gone"
         for asked, count in missing.items()
         if asked[1] == FLEET and count > max(1, known[asked] // 10)
     }
@@ -292,6 +293,9 @@ def coverage_of(run: Run, batch: Batch, decisions: Decisions, *, held: bool = Fa
             last = next((page for page in reversed(item.pages) if not page.scopes or scope in page.scopes), None)
             window = (item.read.proves if item.is_complete else item.read.window) or run.window
             fetched_at = last.fetched_at if last else item.tried_at
+            # What happened while a read went on, or waited to be resumed, may belong on pages that had come already.
+            first = next((page for page in item.pages if not page.scopes or scope in page.scopes), None)
+            known_until = first.fetched_at if first and not item.read.stream else fetched_at
             state, proof = _state(batch, item, scope, decisions, held=held)
             kept: Window | None = window
             if isinstance(item.error, OutOfRetention) and state is not State.FAILED:
@@ -322,7 +326,7 @@ def coverage_of(run: Run, batch: Batch, decisions: Decisions, *, held: bool = Fa
                     load_id=batch.load_id,
                     run_id=run.run_id,
                 )
-                for part, part_state in (until_fetched(kept, fetched_at, state) if kept else ())
+                for part, part_state in (until_fetched(kept, known_until, state) if kept else ())
             ]
     return intervals
 

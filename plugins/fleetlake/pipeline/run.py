@@ -25,6 +25,8 @@ class Run:
         vehicles: only these vehicles (vendor id, or another identity of the entity table); empty = all.
         datasets: only these tables: feeds that fill none of them are not read; empty = all.
         force: ask the vendor again for what is already complete.
+        believe: a person has looked: answers that lack half or more of what is known are believed when two runs agree, and
+            lists that have shrunk.
         mode: ``stream`` continues revision feeds where they stopped, ``window`` reads the window.
         try_number: Airflow's try, for the log only.
         clears: how often the run was cleared: its retries share an asynchronous report, after clearing it asks anew.
@@ -39,6 +41,7 @@ class Run:
     vehicles: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     force: bool = False
+    believe: bool = False
     mode: Literal["stream", "window"] = "window"
     try_number: int = 1
     clears: int = 0

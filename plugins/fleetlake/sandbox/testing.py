@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,12 +45,16 @@ class Running:
         self._sandbox.log.clear()
 
     @contextmanager
-    def faults(self, *faults: Fault | str) -> Iterator[None]:
-        """Switch faults on inside a ``with`` block; text as on the command line: ``"429:vendor=rcs,count=2"``."""
+    def faults(self, *faults: Fault | str) -> Iterator[Callable[[], list[int]]]:
+        """Switch faults on inside a ``with`` block; text as on the command line: ``"429:vendor=rcs,count=2"``.
+
+        Yields:
+            Tells how often each was played so far, in their order.
+        """
         board = self._sandbox.board
         numbers = board.add(*(Fault.parse(fault) if isinstance(fault, str) else fault for fault in faults))
         try:
-            yield
+            yield lambda: [item["played"] for item in board.listing() if item["number"] in numbers]
         finally:
             board.remove(*numbers)
 
