@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -284,7 +285,7 @@ class Lake:
         """On a local disk: bring the new version to disk before the warehouse says that it is published."""
         if "://" in self.url:
             return
-        root = Path(table.table_uri.removeprefix("file://"))
+        root = Path(unquote(table.table_uri.removeprefix("file://")))
         entry = root / "_delta_log" / f"{table.version():020d}.json"
         added = (json.loads(line).get("add") for line in entry.read_text().splitlines())
         files = [root / action["path"] for action in added if action]

@@ -106,10 +106,19 @@ class Exchange:
         return self._merge(contract.table, columns, key, None, notes._vehicle_day("t"))
 
     def ledger(self, name: str, datasets: Sequence[str]) -> Difference:
-        """Make the rows of a table of ``ops`` about some tables equal."""
+        """Make the rows of a table of ``ops`` about some tables equal; what became of rows set aside is kept."""
         table = f"ops.{name}"
         columns, key = self._structure(table)
         self._copy(table, columns, datasets)
+        if name == "quarantine":
+            self._keep_settled(columns, datasets)
+        elif name == "load":
+            self._execute(
+                sql.SQL(
+                    "UPDATE {} n SET state = 'superseded' FROM ops.load t WHERE t.load_id = n.load_id"
+                    " AND t.state = 'superseded' AND n.state = 'held'"
+                ).format(_NEW)
+            )
         day = sql.SQL("t.scope, day::date AS day") if name == "coverage" else None
         return self._merge(table, columns, key, datasets, day)
 
@@ -163,6 +172,8 @@ class Exchange:
         self._execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
         self._execute(sql.SQL("DROP TABLE IF EXISTS {}").format(target))
         self._execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(target, identifier(contract.table)))
+        words = f"{contract.description} Rebuilt from raw, to be looked at."
+        self._execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(target, sql.Literal(words)))
         columns, _ = self._structure(contract.table)
         return self._stream(contract.table, target, columns, None)
 
@@ -177,6 +188,28 @@ class Exchange:
         if columns and not set(key) <= set(columns):
             raise ConfigError(f"{table} has another key than its contract", remedy="run `fleetlake migrate`")
         return columns, key
+
+    def _keep_settled(self, columns: Sequence[str], datasets: Sequence[str]) -> None:
+        """Bring what became of rows set aside from the target into what is about to replace it.
+
+        A person's word stands. Another settlement stands where the same reading judged the row, or where today's reading
+        does not set it aside at all; a row that only today's reading sets aside is open.
+        """
+        self._execute(
+            sql.SQL(
+                "UPDATE {} n SET resolved_at = t.resolved_at, resolution = t.resolution, resolved_by = t.resolved_by,"
+                " resolution_reason = t.resolution_reason FROM ops.quarantine t WHERE t.quarantine_id = n.quarantine_id"
+                " AND (t.resolution = 'dropped' OR (t.resolved_at IS NOT NULL AND n.resolved_at IS NULL"
+                " AND t.reading IS NOT DISTINCT FROM n.reading))"
+            ).format(_NEW)
+        )
+        self._execute(
+            sql.SQL(
+                "INSERT INTO {} ({names}) SELECT {names} FROM ops.quarantine t WHERE t.dataset = ANY(%s)"
+                " AND t.resolved_at IS NOT NULL AND NOT EXISTS (SELECT FROM {} n WHERE n.quarantine_id = t.quarantine_id)"
+            ).format(_NEW, _NEW, names=column_list(list(columns))),
+            [list(datasets)],
+        )
 
     def _copy(self, table: str, columns: Sequence[str], datasets: Sequence[str] | None) -> int:
         """Bring rows of the source into a temporary table of the target."""

@@ -70,3 +70,9 @@ def test_a_source_that_cannot_be_read_ends_the_writing_and_leaves_the_table(tmp_
     with pytest.raises(FleetlakeError, match="lake"):
         replace_with(wrong, OF, right)
     assert rows(wrong) == before
+
+
+def test_a_folder_with_a_space_in_its_name_is_a_folder_like_others(tmp_path: Path) -> None:
+    right, new = filled(tmp_path / "the right one", RIDES[:3]), Lake(str(tmp_path / "a new one"))
+    replace_with(new, OF, right)
+    assert rows(new) == rows(right)
