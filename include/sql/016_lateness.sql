@@ -72,7 +72,7 @@ COMMENT ON TABLE ops.settled IS 'Until when the days of a vehicle have had their
 COMMENT ON COLUMN ops.settled.account IS 'Account.';
 COMMENT ON COLUMN ops.settled.dataset IS 'Table, schema.table.';
 COMMENT ON COLUMN ops.settled.scope IS 'Vehicle, device, or _fleet.';
-COMMENT ON COLUMN ops.settled.until IS 'Days before this moment that were proven have been read again at their full age, UTC.';
+COMMENT ON COLUMN ops.settled.until IS 'Days before this moment that were proven, since the first scheduled run about the vehicle, have been read at their full age; never past one that was not, UTC.';
 COMMENT ON COLUMN ops.settled.settled_at IS 'When it moved last, UTC.';
 
 CREATE TABLE IF NOT EXISTS ops.look_back (

@@ -29,8 +29,8 @@ EVIDENCE_DAYS = 30
 LEAST_DAYS = 14
 """Days that must have been read at their full age before anything is learned."""
 
-CATCH_UP_DAYS = 14
-"""Days for which a sweep that was missed is made up."""
+SWEEP_DAYS = 14
+"""Days of a vehicle that one run sweeps at most: what a longer pause has left is made up over several runs, oldest first."""
 
 _UNSETTLED = 0.001
 """Share of vehicle-days that may change after the look-back and wait for the sweep."""
@@ -186,15 +186,18 @@ class LookBackBook:
             ).fetchall()
         return dict(rows)
 
-    def doubted(self, feed: Feed, scopes: Sequence[str], window: Window) -> set[str]:
-        """Vehicles whose last reading of a day in the window proved nothing: it has to be repeated."""
+    def doubts(self, feed: Feed, scopes: Sequence[str], window: Window) -> dict[str, list[Window]]:
+        """Parts of the window whose last reading proved nothing, by vehicle: it has to be repeated."""
         with self._warehouse.session() as connection:
             rows = connection.execute(
-                "SELECT DISTINCT scope FROM ops.coverage_attempt WHERE account = %s AND dataset = ANY(%s)"
+                "SELECT scope, window_start, window_end FROM ops.coverage_attempt WHERE account = %s AND dataset = ANY(%s)"
                 " AND scope = ANY(%s) AND window_start < %s AND window_end > %s AND state <> 'out_of_retention'",
                 [self._account, list(feed.datasets), list(scopes), window.end, window.start],
             ).fetchall()
-        return {row[0] for row in rows}
+        found: dict[str, list[Window]] = defaultdict(list)
+        for scope, start, end in rows:
+            found[scope].append(Window(start, end))
+        return found
 
     def close(
         self,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleetlake.pipeline.extract import Read
-from fleetlake.pipeline.lateness import CATCH_UP_DAYS, LookBackBook, Plan, stretches
+from fleetlake.pipeline.lateness import SWEEP_DAYS, LookBackBook, Plan, stretches
 from fleetlake.pipeline.run import Run
 from fleetlake.raw import ReadKey
 from fleetlake.reading import Feed, Kind
@@ -162,6 +162,8 @@ class Reading:
         if back.why:
             told = ", ".join(f"{day:%Y-%m-%d} ({_told(why)})" for day, why in sorted(back.why.items()))
             log.info("%s: read again: %s", feed.name, told)
+        if back.left:
+            log.warning("%s: %d vehicle-days whose sweep was missed are left to the next runs", feed.name, back.left)
 
     def _unpublished(self, feed: Feed, reads: Sequence[Read]) -> list[Read]:
         published = self._warehouse.published_reads([read.key.folder for read in reads], feed.datasets)
@@ -174,6 +176,7 @@ class _Back:
     Attributes:
         days: by vehicle.
         why: for each day its reasons, and for how many vehicles.
+        left: vehicle-days whose sweep was missed and is left to later runs.
     """
 
     def __init__(self, book: LookBackBook, feed: Feed, scopes: Sequence[str], plan: Plan, own: Window) -> None:
@@ -183,19 +186,26 @@ class _Back:
         self._own = own
         self._due = own.end - plan.look_back.max_days * DAY
         """Days before this have come to their full age."""
-        earliest = self._due - CATCH_UP_DAYS * DAY
         settled = book.settled(feed, scopes)
-        self._from = {scope: max(settled.get(scope, self._due - DAY), earliest) for scope in scopes}
-        self._proven = book.proven(feed, scopes, Window(earliest, own.start)) if earliest < own.start else {}
+        self._from = {scope: settled.get(scope, self._due - DAY) for scope in scopes}
+        known = Window(min([self._due - DAY, *self._from.values()]), own.start) if self._due <= own.start else None
+        self._proven = book.proven(feed, scopes, known) if known else {}
+        self.left = 0
         self.days: dict[str, set[dt.datetime]] = {}
         self.why: dict[dt.datetime, Counter[str]] = defaultdict(Counter)
         recent = own.start - plan.look_back.days * DAY
+        self._swept: dict[str, list[dt.datetime]] = {}
+        self._until: dict[str, dt.datetime] = {}
         for scope in scopes:
-            self.days[scope] = set()
-            for day in self._proven.get(scope, ()):
-                if day >= recent or self._from[scope] <= day < self._due:
-                    self.days[scope].add(day)
-                    self.why[day]["look-back" if day >= recent else "sweep"] += 1
+            due = sorted(day for day in self._proven.get(scope, ()) if self._from[scope] <= day < self._due)
+            # The newest day in any case: what holds up older ones must not hold up every night's sweep.
+            self._swept[scope] = due if len(due) <= SWEEP_DAYS else [*due[: SWEEP_DAYS - 1], due[-1]]
+            self._until[scope] = self._due if len(due) <= SWEEP_DAYS else due[SWEEP_DAYS - 1]
+            self.left += len(due) - len(self._swept[scope])
+            look_back = {day for day in self._proven.get(scope, ()) if day >= recent}
+            self.days[scope] = look_back.union(self._swept[scope])
+            for day in self.days[scope]:
+                self.why[day]["look-back" if day in look_back else "sweep"] += 1
 
     @property
     def with_own(self) -> dict[str, set[dt.datetime]]:
@@ -214,12 +224,25 @@ class _Back:
         return days
 
     def settled(self, missed: set[str]) -> dict[str, dt.datetime]:
-        """Until when vehicles are settled, without those of which a reading failed or was not believed."""
+        """Until when vehicles are settled: never past a day that was to be swept, and was not or was not believed.
+
+        Args:
+            missed: vehicles of which a reading failed. They stay where they are; a new one begins where its sweep should have.
+        """
         if self._due > self._own.start:
             return {}
-        swept = Window(min(self._from.values(), default=self._due) - DAY, self._due)
-        missed = missed | self._book.doubted(self._feed, list(self.days), swept)
-        return {scope: self._due for scope in self.days if scope not in missed}
+        doubts = self._book.doubts(
+            self._feed, list(self.days), Window(min([self._due - DAY, *self._from.values()]), self._due)
+        )
+        until = {}
+        for scope in self.days:
+            doubted = (
+                day
+                for day in self._swept[scope]
+                if any(window.start < day + DAY and window.end > day for window in doubts.get(scope, ()))
+            )
+            until[scope] = self._from[scope] if scope in missed else min([self._until[scope], *doubted])
+        return until
 
 
 def _told(why: Mapping[str, int]) -> str:

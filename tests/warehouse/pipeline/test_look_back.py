@@ -87,6 +87,31 @@ def test_a_day_is_swept_once_when_it_comes_to_its_age_and_the_vehicle_is_settled
     assert bikes.place.sql("SELECT DISTINCT until::date::text FROM ops.settled") == [(DAYS[2],)]
 
 
+def test_after_a_pause_of_three_weeks_every_day_is_swept_the_oldest_first_and_the_ledger_says_how_far(bikes, caplog):
+    place = bikes.place
+    place.accounts["powunity"] = replace(place.accounts["powunity"], look_back_max_days=2)
+    bikes.load("2026-10-30")
+    (one,) = place.sql("SELECT min(device_id::text) FROM powunity.device")[0]
+    with place.warehouse.session() as connection:  # the others are done: this is about one bike
+        connection.execute("UPDATE ops.settled SET until = '2026-11-19' WHERE scope <> %s", [one])
+        connection.commit()
+    pause = Window.parse("2026-10-31", DAYS[2])
+    bikes.load(DAYS[1], run_id="pause", mode="window", window=pause, partition=None, vehicles=(one,))
+    teach(place)
+
+    def settled():
+        return place.sql(f"SELECT until::date::text FROM ops.settled WHERE scope = '{one}'")
+
+    asked = bikes.load(DAYS[2], vehicles=(one,))
+    oldest = ["2026-10-30", "2026-10-31", *(f"2026-11-{day:02}" for day in range(1, 12))]
+    assert sorted(asked) == [*oldest, "2026-11-18", DAYS[1], DAYS[2]]
+    assert settled() == [("2026-11-12",)], "not past a day that was not swept"
+    assert "6 vehicle-days whose sweep was missed are left" in caplog.text
+    asked = bikes.load(DAYS[3], vehicles=(one,))
+    assert sorted(asked) == [*(f"2026-11-{day:02}" for day in range(12, 21)), DAYS[3]]
+    assert settled() == [(DAYS[2],)]
+
+
 def test_a_retry_goes_on_with_the_same_plan_and_asks_for_what_is_missing(bikes):
     for day in DAYS[:3]:
         bikes.load(day, mode="window")
