@@ -25,7 +25,9 @@ def verify(
     tables: Annotated[list[str] | None, typer.Argument(help="Tables, for example rcs.telemetry; none = all.")] = None,
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="First moment of event time, ISO 8601.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="End of event time, exclusive.")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="End of event time, exclusive: the day 2026-01-05 ends at 2026-01-06.")
+    ] = None,
     shown: Annotated[int, typer.Option("--limit", help="Rows of each kind of difference that are named.", min=1)] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per table.")] = False,
 ) -> None:
@@ -82,7 +84,9 @@ def verify(
 def _as_text(report: TableReport, told: Sequence[Count]) -> str:
     head = f"{report.table:32} {report.warehouse_rows} rows"
     wrong = [
-        f"  the vendor counts {count.vendor} rows, here are {count.here}: {count.folder}"
+        f"  the vendor's answer cannot be read any more: {count.problem}"
+        if count.problem
+        else f"  the vendor counts {count.vendor} rows, here are {count.here}: {count.folder}"
         for count in told
         if not count.is_equal
     ]
@@ -128,7 +132,9 @@ def _as_record(report: TableReport, told: Sequence[Count]) -> dict[str, Any]:
         "vendor_counts": {
             "answers": len(told),
             "wrong": [
-                {"read": count.folder, "vendor": count.vendor, "here": count.here} for count in told if not count.is_equal
+                {"read": count.folder, "vendor": count.vendor, "here": count.here, "problem": count.problem or None}
+                for count in told
+                if not count.is_equal
             ],
         },
         "differences": [

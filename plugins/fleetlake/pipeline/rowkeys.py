@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,18 @@ class RowFinder:
         Raises:
             ConfigError: no row, or several; says how the key is written and which rows come near.
         """
+        try:
+            return self._find(words, account)
+        except ConfigError as error:
+            for word in words:
+                name, equals, _ = word.partition("=")
+                if equals and name not in self._types and difflib.get_close_matches(name, self._types, 1):
+                    raise ConfigError(
+                        f"{self._table} has no column {name!r}", remedy=_near_name(name, self._types)
+                    ) from error
+            raise
+
+    def _find(self, words: Sequence[str], account: str | None) -> dict[str, Any]:
         wanted = self._wanted(words)
         if account is not None and "account" in self._types:
             wanted.setdefault("account", account)
@@ -70,8 +83,13 @@ class RowFinder:
         return f"write fleetlake why {self._table} {columns} (or name=value …); {example}"
 
     def written(self, row: Mapping[str, Any]) -> str:
-        """The key of a row as it is typed."""
-        return " ".join(_quoted(_text(row[name])) for name in self._key)
+        """The key of a row as it is typed in a shell."""
+        return " ".join(shlex.quote(self._word(name, _text(row[name]))) for name in self._key)
+
+    def _word(self, name: str, text: str) -> str:
+        """A value; with its column's name where it would be read as an option, or as the value of another column."""
+        begin, equals, _ = text.partition("=")
+        return f"{name}={text}" if text.startswith("-") or (equals and begin in self._types) else text
 
     def _wanted(self, words: Sequence[str]) -> dict[str, str]:
         named: dict[str, str] = {}
@@ -80,8 +98,6 @@ class RowFinder:
             name, equals, value = word.partition("=")
             if equals and name in self._types:
                 named[name] = value
-            elif equals and name.isidentifier() and not values and len(words) > 1:
-                raise ConfigError(f"{self._table} has no column {name!r}", remedy=_near_name(name, self._types))
             else:
                 values.append(word)
         names = [name for name in self._key if name not in named]
@@ -122,17 +138,13 @@ class RowFinder:
 
 
 def _said(wanted: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={_quoted(value)}" for name, value in wanted.items()) or "no condition"
+    return " ".join(shlex.quote(f"{name}={value}") for name, value in wanted.items()) or "no condition"
 
 
 def _text(value: Any) -> str:
     if isinstance(value, dt.datetime):
         return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
     return str(value)
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if not text or any(sign.isspace() for sign in text) else text
 
 
 def _near_name(name: str, known: Mapping[str, str]) -> str:

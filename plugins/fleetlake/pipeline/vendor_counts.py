@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from fleetlake.errors import DataError
 from fleetlake.reading import FLEET
 from fleetlake.warehouse.ddl import identifier
 
@@ -46,13 +47,15 @@ class Count:
 
     Attributes:
         folder: the read in the raw store.
-        vendor: rows the vendor says there are.
+        vendor: rows the vendor says there are; ``None`` when its answer cannot be read any more.
         here: rows in the warehouse that are not marked deleted, and rows of the answer in quarantine.
+        problem: why the answer cannot be read.
     """
 
     folder: str
-    vendor: int
+    vendor: int | None
     here: int
+    problem: str = ""
 
     @property
     def is_equal(self) -> bool:
@@ -74,8 +77,7 @@ def counts(
         window: only answers about a part of it.
         account: only this account's.
 
-    Raises:
-        DataError: a page is missing or damaged.
+    An answer whose last page is missing or damaged is a wrong count: what the vendor said cannot be told any more.
     """
     values = {
         "table": contract.table,
@@ -86,7 +88,11 @@ def counts(
         "most": MOST_READS,
     }
     for folder, owner, scope, start, end, pages in connection.execute(_NEWEST, values).fetchall():
-        total = raw.meta(f"{folder}/{pages - 1:06d}.page").total if pages else None
+        try:
+            total = raw.meta(f"{folder}/{pages - 1:06d}.page").total if pages else None
+        except DataError as error:
+            yield Count(folder, None, 0, str(error))
+            continue
         if total is None or scope.startswith("batch-"):
             continue
         conditions = [sql.SQL("account = {} AND deleted_at IS NULL").format(sql.Literal(owner))]

@@ -22,6 +22,7 @@ from fleetlake.pipeline.decode import decode_rows
 from fleetlake.pipeline.places import Place, Places
 from fleetlake.pipeline.rooms import vendor_room
 from fleetlake.raw import PageRef, RawStore
+from fleetlake.reading import FLEET
 
 if TYPE_CHECKING:
     from fleetlake.contracts import Column, Contract
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 Connection = psycopg.Connection[Any]
 
 _MISSING = object()
+
+_MOST_PAGES = 5_000
+"""Pages read to find the answer that an older cell of one row was taken from."""
 
 
 @dataclass(frozen=True)
@@ -210,16 +214,38 @@ class Why:
                 return
 
     def _other_pages(self, contract: Contract, row: Mapping[str, Any]) -> Iterator[str]:
-        """Pages that may hold the row too, the newest first."""
+        """Pages that may hold the row too, the newest first: about its vehicle, about all, or about a batch with it."""
         time = row[contract.time_column] if contract.time_column else None
+        vehicle = str(row[contract.scope_column]) if contract.scope_column else None
         reads = self._rows(
-            "SELECT folder, pages FROM ops.read WHERE account = %s AND dataset = %s AND folder <> %s"
+            "SELECT folder, pages, starts_with(scope, 'batch-') AS is_batch FROM ops.read"
+            " WHERE account = %s AND dataset = %s AND folder <> %s"
+            " AND (%s::text IS NULL OR scope IN (%s, %s) OR starts_with(scope, 'batch-'))"
             " AND (%s::timestamptz IS NULL OR window_start IS NULL OR (window_start <= %s AND window_end > %s))"
-            " ORDER BY published_at DESC LIMIT 1000",
-            [row["account"], contract.table, row["raw_page"].rpartition("/")[0], time, time, time],
+            " ORDER BY published_at DESC",
+            [
+                *(row["account"], contract.table, row["raw_page"].rpartition("/")[0]),
+                *(vehicle, vehicle, FLEET),
+                *(time, time, time),
+            ],
         )
+        left = _MOST_PAGES
         for read in reads:
-            yield from (f"{read['folder']}/{number:06d}.page" for number in range(read["pages"]))
+            for path in (f"{read['folder']}/{number:06d}.page" for number in range(read["pages"])):
+                if vehicle is not None and read["is_batch"] and not self._is_about(path, vehicle):
+                    continue
+                yield path
+                left -= 1
+                if not left:
+                    return
+
+    def _is_about(self, path: str, vehicle: str) -> bool:
+        """A batch's page holds a vehicle; a page that names none may."""
+        try:
+            scopes = self._raw.meta(path).scopes
+        except DataError:
+            return False
+        return not scopes or vehicle in scopes
 
 
 class _Page:

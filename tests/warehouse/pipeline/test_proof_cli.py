@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 from fleetlake import cli
+from fleetlake.errors import ConfigError
+from fleetlake.pipeline.rowkeys import RowFinder
 
 DAY = "2026-11-20"
 
@@ -55,6 +60,35 @@ def test_verify_tells_equal_tables_and_what_vendors_count(place, ask):
     assert "fleetlake rebuild --dataset" in err
 
 
+def test_verify_names_a_lake_cell_that_is_no_json_any_more(place, ask):
+    place.load_cars(DAY)
+    contract = place.contracts["suivideflotte.vehicle"]
+    ((vehicle,),) = place.sql("SELECT min(vehicle_id) FROM suivideflotte.vehicle")
+    DeltaTable(place.lake.uri(contract)).update(updates={"extra": """'{"broken":'"""}, predicate=f"vehicle_id = {vehicle!r}")
+    status, out, _ = ask("verify", "suivideflotte.vehicle", "--json")
+    (difference,) = json.loads(out)["differences"]
+    assert status == 1
+    assert difference["key"] == {"account": "france", "vehicle_id": vehicle}
+    assert difference["cells"]["extra"]["lake"] == '{"broken":'
+
+
+def test_a_raw_page_that_is_gone_is_a_wrong_count_and_the_other_tables_are_compared(place, ask):
+    place.load_cars(DAY)
+    folders = [folder for (folder,) in place.sql("SELECT folder FROM ops.read WHERE dataset = 'suivideflotte.vehicle'")]
+    for folder in folders:
+        for page in Path(place.settings.raw_url, folder).iterdir():
+            page.unlink()
+    status, out, _ = ask("verify", "suivideflotte.vehicle", "suivideflotte.trip", "--json")
+    records = {item["table"]: item for item in map(json.loads, out.splitlines())}
+    assert status == 1
+    assert all(item["equal"] for item in records.values())
+    (wrong,) = records["suivideflotte.vehicle"]["vendor_counts"]["wrong"]
+    assert wrong["read"] in folders
+    assert wrong["vendor"] is None
+    assert "there is no such raw page" in wrong["problem"]
+    assert "cannot be read any more: " in ask("verify", "suivideflotte.vehicle")[1]
+
+
 def test_verify_refuses_what_it_cannot_compare(ask):
     assert ask("verify", "fleet.trip")[0] == 2
     assert ask("verify", "powunity.trips")[0] == 2
@@ -100,3 +134,20 @@ def test_why_helps_with_the_key(place, ask):
     assert "1 values for 3 key columns" in ask("why", "powunity.trip", "1")[2]
     assert "did you mean powunity.trip" in ask("why", "powunity.trips", "1")[2]
     assert "never built" in ask("why", "fleet.trip", "1")[2]
+
+
+def test_keys_as_they_are_printed_find_their_rows_whatever_their_texts(place):
+    names = ["name=x", "place=7", "kite=7", "-5", "it's", "a b", "$HOME", "", "naem"]
+    with place.warehouse.session() as connection:
+        connection.execute("CREATE TEMPORARY TABLE odd (account text, place text, name text)")
+        for name in names:
+            connection.execute("INSERT INTO odd VALUES ('north', %s, %s)", [name, name])
+        finder = RowFinder(
+            connection, "pg_temp.odd", {"account": "text", "place": "text", "name": "text"}, ["account", "place", "name"]
+        )
+        for name in names:
+            row = {"account": "north", "place": name, "name": name}
+            assert finder.find(shlex.split(finder.written(row))) == row
+        assert finder.find(["kite=7", "kite=7"])["name"] == "kite=7"
+        with pytest.raises(ConfigError, match="no column 'nmae'"):
+            finder.find(["kite=7", "nmae=kite=7"])
