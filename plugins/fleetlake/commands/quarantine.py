@@ -134,14 +134,15 @@ def drop(
     entries: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of entries, or their beginnings.")],
     reason: Annotated[str, typer.Option(help="Why; stays with the entry. Name no person.")],
 ) -> None:
-    """Give rows up: their entries are settled, with who and why. The raw page keeps them."""
-    from fleetlake.warehouse.quarantine import drop as settle
+    """Give rows up: their entries are settled, with who and why, in the journal too. The raw page keeps them."""
+    from fleetlake.pipeline.giving_up import drop as give_up
 
     if not reason.strip():
         raise ConfigError("the reason is empty", where="--reason", remedy="say why the rows are given up")
-    with opened_warehouse() as warehouse, warehouse.session() as connection:
-        number = settle(connection, _found(connection, entries), reason.strip(), getpass.getuser())
-        connection.commit()
+    with opened_warehouse() as warehouse:
+        with warehouse.session() as connection:
+            ids = _found(connection, entries)
+        number = give_up(Settings.from_env(), warehouse, ids, reason.strip(), getpass.getuser())
     typer.echo(f"{number} of {len(entries)} dropped", err=True)
 
 

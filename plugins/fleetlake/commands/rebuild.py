@@ -32,14 +32,15 @@ def rebuild(
         str | None, typer.Option(help="URL of an empty database to work in; default: one is made beside the warehouse.")
     ] = None,
     accept_loss: Annotated[
-        bool, typer.Option(help="Go on although the journal lacks loads that the warehouse has: their rows go.")
+        bool, typer.Option(help="Go on although lake or warehouse hold loads that cannot be made anew: their rows go.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Make lake, warehouse and coverage anew from raw, asking no vendor, and bring over what differs, all at once.
 
-    The tables stay in use meanwhile, and loads go on. A rebuild that was cut short goes on where it stopped.
+    The tables stay in use meanwhile, and loads go on. A rebuild that was cut short goes on where it stopped. Exit status 1:
+    some entries of the journal could not be published; the rest is made anew.
     """
     from fleetlake import fleet
     from fleetlake.pipeline.rebuild import rebuild as make_anew
@@ -57,9 +58,13 @@ def rebuild(
     if as_json:
         record = asdict(report) | {"model": model.as_dict() if model else None}
         typer.echo(json.dumps(record))
-        return
-    for line in _lines(report, model):
-        typer.echo(line)
+    else:
+        for line in _lines(report, model):
+            typer.echo(line)
+    for item in report.skipped:
+        typer.echo(f"{item.table}: load {item.load} was skipped: {item.error}", err=True)
+    if report.skipped:
+        raise typer.Exit(1)
 
 
 class _Bar:
@@ -113,7 +118,7 @@ def _lines(report: Report, model: ModelReport | None) -> list[str]:
             f" {model.restatements} restatements"
         )
     for feed, pages in report.unnamed.items():
-        lines.append(f"{feed}: {pages} pages in raw were never published")
+        lines.append(f"{feed}: {pages} pages in raw were never published, or their entries in the journal are lost")
     return lines
 
 

@@ -9,6 +9,7 @@ import random
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Self
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from pyarrow.parquet import ParquetFile
 
 from fleetlake.contracts import Contract
 from fleetlake.errors import StoreConflict
@@ -67,6 +69,25 @@ def replace_with(lake: Lake, contract: Contract, source: Lake) -> Replaced:
             except CommitFailedError:
                 time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))  # noqa: S311
     raise StoreConflict("other writers were faster again and again", where=lake.uri(contract), remedy="run it again")
+
+
+def loads_of(lake: Lake, contract: Contract) -> Iterator[tuple[str, int]]:
+    """Loads that the rows of a table name, each with a number of rows; a load comes once for each file that holds it.
+
+    Only the column ``load_id`` is read, file by file.
+
+    Raises:
+        StoreUnavailable: the storage fails.
+    """
+    with lake._reported(contract):
+        table = _table(lake, contract)
+        for fragment in lake._dataset(table).get_fragments() if table else ():
+            counts: Counter[str] = Counter()
+            with fragment.open() as source:
+                for batch in ParquetFile(source).iter_batches(columns=["load_id"]):
+                    for item in batch.column(0).value_counts():
+                        counts[str(item["values"])] += item["counts"].as_py()
+            yield from counts.items()
 
 
 def remove(lake: Lake) -> None:

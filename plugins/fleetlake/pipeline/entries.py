@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fleetlake.pipeline.batch import Batch
     from fleetlake.reading import Feed
 
-BATCH, COVERAGE = "batch", "coverage"
+BATCH, COVERAGE, DECISION = "batch", "coverage", "decision"
 """Kinds of entries."""
 
 References = Mapping[str, Sequence[Any]]
@@ -57,6 +57,11 @@ class BatchEntry:
     decisions: Decisions
     references: References
     content: Mapping[str, Any]
+
+    @property
+    def again(self) -> EntryName | None:
+        """The entry that it published once more, under another reading than the first time."""
+        return EntryName.parse(self.content["again"]) if "again" in self.content else None
 
     @property
     def scopes(self) -> set[str]:
@@ -144,7 +149,23 @@ class CoverageEntry:
     supersede: bool
 
 
-Entry = BatchEntry | CoverageEntry
+@dataclass(frozen=True)
+class DecisionEntry:
+    """What a person decided about rows in quarantine.
+
+    Attributes:
+        name: place and time of the entry.
+        dropped: ids of the entries of ``ops.quarantine`` that were given up, all of one table.
+        reason, by: why, and who.
+    """
+
+    name: EntryName
+    dropped: Sequence[str]
+    reason: str
+    by: str
+
+
+Entry = BatchEntry | CoverageEntry | DecisionEntry
 
 
 def describe_batch(
@@ -185,6 +206,11 @@ def describe_coverage(intervals: Iterable[Interval], *, supersede: bool) -> dict
     return {"kind": COVERAGE, "supersede": supersede, "intervals": [_describe_interval(item) for item in intervals]}
 
 
+def describe_drop(ids: Iterable[str], reason: str, by: str) -> dict[str, Any]:
+    """An entry's content about rows in quarantine that a person gave up."""
+    return {"kind": DECISION, "dropped": sorted(ids), "reason": reason, "by": by}
+
+
 def understand(name: EntryName, content: Mapping[str, Any]) -> Entry:
     """Read an entry's content.
 
@@ -195,6 +221,8 @@ def understand(name: EntryName, content: Mapping[str, Any]) -> Entry:
         if content["kind"] == COVERAGE:
             intervals = [_interval(name.dataset, item) for item in content["intervals"]]
             return CoverageEntry(name, intervals, content["supersede"])
+        if content["kind"] == DECISION:
+            return DecisionEntry(name, list(content["dropped"]), content["reason"], content["by"])
         if content["kind"] == BATCH:
             return _batch_entry(name, content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

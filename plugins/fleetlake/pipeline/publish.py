@@ -156,6 +156,7 @@ class Publisher:
         if batch.unknown_fields:
             log.warning("%s: the vendor sends fields we do not know: %s", contract.table, sorted(batch.unknown_fields))
         as_then = before is not None and before.as_then
+        is_first = before is None or (as_then and before.entry.again is None)
         if before and as_then:
             record = replace(record, started_at=before.entry.started_at)
         deletions = [] if verdict.held else allowed_deletions(run, batch, verdict, decisions)
@@ -168,12 +169,14 @@ class Publisher:
             tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
             if not verdict.held:
                 tx.record_reads([self._read_record(run, feed, batch, item) for item in batch.reads])
-                if before is None or as_then:
+                if is_first:
                     tx.resolve_older(item.read.key.folder for item in batch.whole)
                 pages = [page.path for page in batch.pages]
-                tx.record_quarantine(quarantine, pages, reopen=before is None or as_then)
+                tx.record_quarantine(quarantine, pages, reopen=is_first)
+            if before and as_then and before.entry.again and before.entry.again.load != batch.load_id:
+                tx.supersede_held(before.entry.again.load)
             intervals = coverage_of(run, batch, decisions, held=verdict.held)
-            tx.record_coverage(intervals if before is None or as_then else self._unproven(intervals))
+            tx.record_coverage(intervals if is_first else self._unproven(intervals))
             if not verdict.held:
                 for item in batch.reads:
                     if item.read.stream and item.is_complete and item.cursor:

@@ -21,6 +21,7 @@ from fleetlake.contracts import Contract, load_contracts
 from fleetlake.errors import ConfigError, DataError, StoreConflict
 from fleetlake.lake import Lake
 from fleetlake.lake.replacing import Replaced, replace_with
+from fleetlake.pipeline import losses
 from fleetlake.pipeline.entries import BatchEntry
 from fleetlake.pipeline.publish import Summary
 from fleetlake.pipeline.replay import Replayer
@@ -62,6 +63,21 @@ class Step:
 OnStep = Callable[[Step], None]
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """An entry of the journal that cannot be published.
+
+    Attributes:
+        table: the table, ``schema.table``.
+        load: its load.
+        error: why.
+    """
+
+    table: str
+    load: str
+    error: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What a rebuild did.
@@ -76,7 +92,8 @@ class Report:
         lake: what was replaced in the lake, by table.
         aside: rows left in the schema asked for, by table.
         vehicle_days: vehicle-days of which the fleet model was told.
-        unnamed: pages that raw holds and no entry names, by feed: fetched and never published.
+        unnamed: pages that raw holds and no entry names, by feed: fetched and never published, or the entry is lost.
+        skipped: entries that cannot be published, and nothing in use holds their rows.
         seconds: how long it took.
     """
 
@@ -90,6 +107,7 @@ class Report:
     aside: Mapping[str, int] = field(default_factory=dict)
     vehicle_days: int = 0
     unnamed: Mapping[str, int] = field(default_factory=dict)
+    skipped: Sequence[Skipped] = ()
     seconds: float = 0.0
 
 
@@ -109,12 +127,13 @@ def rebuild(
         datasets: only these tables, ``schema.table``; ``None`` = all.
         into: leave the result in this schema, as ``"<vendor>_<table>"``, to be looked at; the tables in use stay as they are.
         scratch: URL of an empty database to work in; ``None`` = a second one on the warehouse's server.
-        accept_loss: go on although the journal does not know loads that the warehouse has: their rows will be gone.
+        accept_loss: go on although lake or warehouse hold loads that cannot be made anew: their rows will be gone.
         on_step: called after each entry and stage.
 
     Raises:
         ConfigError: a table or schema is not possible, or the database to work in cannot be made.
-        DataError: a page or an entry is missing or damaged; or the journal does not know all loads.
+        DataError: an entry is damaged; or lake or warehouse hold loads that cannot be made anew, because the journal does
+            not know them or their pages are missing. Nothing in use was changed.
         StoreConflict: another rebuild is at work, or publishers did not end.
         StoreUnavailable: a store fails. After any of these the next rebuild goes on where this one stopped.
     """
@@ -158,10 +177,13 @@ class _Rebuild:
                 vendor: stack.enter_context(Replayer(self._scratch.settings, vendor, as_then=True, known_in=self._known_in))
                 for vendor in self._vendors
             }
+            if into is None and not accept_loss:
+                self._look_for_losses()
             while self._catch_up(self._now()) > _FEW:
                 pass
             result = self._swap(accept_loss=accept_loss) if into is None else self._set_aside(into)
             unnamed = self._unnamed()
+            skipped = [Skipped(*item) for item in Scratch.skipped(self._marking)]
         self._scratch.clear()
         counts = sum(self._summary.counts.values(), Counter[str]())
         return Report(
@@ -170,9 +192,49 @@ class _Rebuild:
             rows=counts["read"],
             held=counts["held"],
             unnamed=unnamed,
+            skipped=skipped,
             seconds=round(time.monotonic() - started, 3),
             **result,
         )
+
+    # --- losses ---------------------------------------------------------------------------------------------------------
+
+    def _look_for_losses(self) -> None:
+        """Refuse, before hours of work, what the journal does not tell of. Stores first: an entry is older than its rows."""
+        self._tell("looking for rows that the journal does not know")
+        with self._live.session() as live:
+            losses.remember(self._marking, live, Lake(self._settings.lake_url), self._contracts)
+        self._enlist()
+        if unknown := losses.unknown_to_journal(self._marking):
+            self._refuse(losses.refusal(unknown, self._settings.raw_url))
+        if vendors := losses.without_entries(self._marking, self._raw, self._whole_vendors()):
+            self._refuse(
+                DataError(
+                    f"raw holds pages of {', '.join(vendors)}, and the journal tells nothing of them",
+                    where=f"{self._settings.raw_url}/_journal",
+                    remedy="restore the journal from a backup of the raw store; or give --accept-loss when these pages were"
+                    " never published, or may be read from the vendor again",
+                )
+            )
+
+    def _look_again(self, exchange: Exchange) -> None:
+        """Refuse when rows in use did not come out of the replay."""
+        unknown = losses.not_rebuilt(self._marking, Lake(self._scratch.settings.lake_url), self._contracts)
+        number, example = exchange.unknown_loads(self._datasets)
+        if number and example:
+            unknown.append(losses.Unknown("ops.load", "warehouse", number, number, example))
+        if unknown:
+            skipped = [f"{table} {load}: {error}" for table, load, error in Scratch.skipped(self._marking)]
+            self._refuse(losses.refusal(unknown, self._settings.raw_url, skipped))
+
+    def _refuse(self, error: DataError) -> None:
+        Scratch.spoil(self._marking)
+        raise error
+
+    def _whole_vendors(self) -> list[str]:
+        """Vendors of whom all tables are made anew."""
+        everything = load_contracts(self._settings.include).values()
+        return [name for name in self._vendors if all(c.table in self._datasets for c in everything if c.vendor == name)]
 
     # --- replaying ------------------------------------------------------------------------------------------------------
 
@@ -183,9 +245,7 @@ class _Rebuild:
             before: only entries before this moment. Later ones may be listed although earlier ones of their table are not:
                 a folder is not listed in one instant. ``None``: nobody writes any.
         """
-        since = self._latest - DAY if self._latest else None
-        for vendor in self._vendors:
-            Scratch.enlist(self._marking, self._replayers[vendor].journal.names(vendor, self._datasets, since))
+        self._enlist()
         limit = {} if before is None else {"before": before}
         number = Scratch.count(self._marking, **limit)
         self._total += number
@@ -193,12 +253,24 @@ class _Rebuild:
             name = EntryName.parse(path)
             replayer = self._replayers[name.vendor]
             entry = replayer.entry(name)
-            replayer.replay([entry], summary=self._summary)
-            Scratch.done(self._marking, path, entry if isinstance(entry, BatchEntry) else None)
+            error = None
+            try:
+                replayer.replay([entry], summary=self._summary)
+            except DataError as reason:
+                # What fails here failed then too, or its pages are lost: whether rows in use hang on it is looked at later.
+                log.warning("%s of %s cannot be published: %s", name.load, name.dataset, reason)
+                error = str(reason)
+            Scratch.done(self._marking, path, entry if isinstance(entry, BatchEntry) else None, error)
             self._done += 1
             self._latest = max(self._latest or name.moment, name.moment)
             self._tell(name.dataset)
         return number
+
+    def _enlist(self) -> None:
+        """Bring the list of entries up to date."""
+        since = self._latest - DAY if self._latest else None
+        for vendor in self._vendors:
+            Scratch.enlist(self._marking, self._replayers[vendor].journal.names(vendor, self._datasets, since))
 
     def _known_in(self, table: str) -> Warehouse | None:
         """Where to look up rows of a table that another one refers to: in use, when it is not among those made anew."""
@@ -223,14 +295,8 @@ class _Rebuild:
             self._tell("waiting for publishers")
             exchange.lock(self._datasets)
             self._catch_up()
-            number, example = exchange.unknown_loads(self._datasets)
-            if number and not accept_loss:
-                raise DataError(
-                    f"the journal does not know {number} loads that the warehouse has: their rows would be gone",
-                    where=f"for example load {example} of ops.load; journal: {self._settings.raw_url}",
-                    remedy="check FLEETLAKE_RAW_URL; loads from before there was a journal must be read from the vendor"
-                    " again; or look at the result with --into, and give --accept-loss when they may go",
-                )
+            if not accept_loss:
+                self._look_again(exchange)
             is_modelled = target.execute("SELECT to_regclass('fleet.vehicle')").fetchone() != (None,)
             tables = []
             for contract in self._contracts:
@@ -261,14 +327,12 @@ class _Rebuild:
 
     def _unnamed(self) -> dict[str, int]:
         """Pages that no entry names, by feed; of vendors of whom all tables are made anew."""
-        everything = load_contracts(self._settings.include)
         connection: psycopg.Connection[Any] = self._marking
         connection.execute("CREATE TEMP TABLE held (feed text, folder text, pages integer) ON COMMIT DROP")
         with connection.cursor() as cursor, cursor.copy("COPY held FROM STDIN") as copy:
-            for vendor in self._vendors:
-                if all(name in self._datasets for name in everything if everything[name].vendor == vendor):
-                    for feed, folder, pages in self._raw.reads(vendor):
-                        copy.write_row([f"{vendor}.{feed}", folder, pages])
+            for vendor in self._whole_vendors():
+                for feed, folder, pages in self._raw.reads(vendor):
+                    copy.write_row([f"{vendor}.{feed}", folder, pages])
         rows = connection.execute(
             "SELECT feed, sum(h.pages - coalesce(r.pages, 0)) FROM held h LEFT JOIN rebuild.read r USING (folder)"
             " WHERE h.pages > coalesce(r.pages, 0) GROUP BY feed ORDER BY feed"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from fleetlake.contracts import load_contracts
 from fleetlake.errors import ConfigError, ContractError
-from fleetlake.pipeline.entries import BatchEntry, CoverageEntry, Entry, understand
+from fleetlake.pipeline.entries import BatchEntry, CoverageEntry, DecisionEntry, Entry, understand
 from fleetlake.pipeline.publish import Before, KnownIn, Publisher, Summary
 from fleetlake.pipeline.rooms import vendor_room
 from fleetlake.raw import EntryName, Journal, RawStore
@@ -123,14 +123,21 @@ class Replayer:
         return understand(name, self.journal.read(name))
 
     def of_loads(self, load_ids: Iterable[str]) -> list[BatchEntry]:
-        """The entries that tell of some loads, in the order of publication; loads older than the journal have none."""
+        """The entries that tell of some loads, in the order of publication; loads older than the journal have none.
+
+        Raises:
+            DataError: one is damaged.
+        """
+        found = [self.entry(name) for name in self.names_of_loads(load_ids)]
+        return [item for item in found if isinstance(item, BatchEntry)]
+
+    def names_of_loads(self, load_ids: Iterable[str]) -> list[EntryName]:
+        """Names of these entries, in the order of publication."""
         with self._warehouse.session() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT journal FROM ops.load WHERE load_id = ANY(%s) AND journal IS NOT NULL", [list(load_ids)]
             ).fetchall()
-        names = sorted(EntryName.parse(row[0]) for row in rows)
-        found = [self.entry(name) for name in names if name.vendor == self._vendor]
-        return [item for item in found if isinstance(item, BatchEntry)]
+        return [name for name in sorted(EntryName.parse(row[0]) for row in rows) if name.vendor == self._vendor]
 
     # --- replaying ------------------------------------------------------------------------------------------------------
 
@@ -140,7 +147,8 @@ class Replayer:
         """Publish entries once more, in the order given, which must be that of their publication.
 
         Args:
-            entries: of this vendor. Coverage that was recorded without a batch is recorded again only ``as_then``.
+            entries: of this vendor. Coverage that was recorded without a batch, and decisions, are repeated only
+                ``as_then``.
             summary: counters to add to; ``batches`` and ``held`` are among them.
             on_entry: called after each entry.
 
@@ -155,6 +163,9 @@ class Replayer:
             if isinstance(entry, CoverageEntry):
                 if self._as_then:
                     self._record_coverage(entry)
+            elif isinstance(entry, DecisionEntry):
+                if self._as_then:
+                    self._drop(entry)
             else:
                 self._publish(entry, summary)
             if on_entry:
@@ -179,6 +190,10 @@ class Replayer:
         self._publisher.publish_again(Before(entry, self._as_then), feed, self._contracts[dataset], summary)
         summary.add(dataset, batches=1)
 
+    def _drop(self, entry: DecisionEntry) -> None:
+        with self._warehouse.publishing(self._contracts[entry.name.dataset], entry.name.moment) as tx:
+            tx.drop_quarantined(entry.dropped, entry.reason, entry.by)
+
     def _record_coverage(self, entry: CoverageEntry) -> None:
         contract = self._contracts[entry.name.dataset]
         with self._warehouse.publishing(contract, entry.name.moment) as tx:
@@ -188,6 +203,8 @@ class Replayer:
 def _is_chosen(
     entry: Entry, accounts: Collection[str] | None, window: Window | None, scopes: Collection[str] | None
 ) -> bool:
+    if isinstance(entry, DecisionEntry):
+        return False
     if isinstance(entry, CoverageEntry):
         return any(
             (accounts is None or item.account in accounts)

@@ -17,7 +17,7 @@ from psycopg import sql
 from fleetlake.errors import ConfigError
 from fleetlake.lake import Lake
 from fleetlake.lake.replacing import remove
-from fleetlake.pipeline.entries import COVERAGE
+from fleetlake.pipeline.entries import COVERAGE, DECISION
 from fleetlake.raw import EntryName
 from fleetlake.warehouse import Warehouse
 
@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS rebuild.entry (
     load text NOT NULL,
     digest text NOT NULL,
     moment timestamptz NOT NULL,
-    is_done boolean NOT NULL DEFAULT false
+    is_done boolean NOT NULL DEFAULT false,
+    error text
 );
 CREATE INDEX IF NOT EXISTS entry_order ON rebuild.entry (vendor, moment, path) WHERE NOT is_done;
 CREATE INDEX IF NOT EXISTS entry_load ON rebuild.entry (dataset, load, digest);
@@ -44,7 +45,7 @@ CREATE TABLE IF NOT EXISTS rebuild.read (folder text PRIMARY KEY, pages integer 
 
 _OPEN = f"""
 FROM rebuild.entry e
-WHERE NOT e.is_done AND e.moment < %(before)s AND (e.load = '{COVERAGE}' OR NOT EXISTS (
+WHERE NOT e.is_done AND e.moment < %(before)s AND (e.load IN ('{COVERAGE}', '{DECISION}') OR NOT EXISTS (
     SELECT FROM rebuild.entry l
     WHERE l.dataset = e.dataset AND l.load = e.load AND l.digest = e.digest AND l.moment > e.moment
 ))
@@ -110,6 +111,13 @@ class Scratch:
             connection.commit()
         return False
 
+    @staticmethod
+    def spoil(connection: psycopg.Connection[Any]) -> None:
+        """Let the next rebuild begin anew: entries that are restored meanwhile must be replayed in their order."""
+        connection.rollback()
+        connection.execute("UPDATE rebuild.about SET purpose = ''")
+        connection.commit()
+
     def clear(self) -> None:
         """Leave nothing behind: no database, no lake; of a database that was given, no schema."""
         remove(Lake(self.settings.lake_url))
@@ -160,8 +168,8 @@ class Scratch:
         connection.rollback()
 
     @staticmethod
-    def done(connection: psycopg.Connection[Any], path: str, entry: BatchEntry | None) -> None:
-        """Mark an entry as replayed, and remember the pages it named."""
+    def done(connection: psycopg.Connection[Any], path: str, entry: BatchEntry | None, error: str | None = None) -> None:
+        """Mark an entry as replayed, or skipped for an error, and remember the pages it named."""
         if entry is not None:
             with connection.cursor() as cursor:
                 cursor.executemany(
@@ -169,8 +177,17 @@ class Scratch:
                     " DO UPDATE SET pages = greatest(r.pages, excluded.pages)",
                     sorted(entry.pages_of_reads.items()),
                 )
-        connection.execute("UPDATE rebuild.entry SET is_done = true WHERE path = %s", [path])
+        connection.execute("UPDATE rebuild.entry SET is_done = true, error = %s WHERE path = %s", [error, path])
         connection.commit()
+
+    @staticmethod
+    def skipped(connection: psycopg.Connection[Any]) -> list[tuple[str, str, str]]:
+        """Entries that were skipped: table, load and error."""
+        rows = connection.execute(
+            "SELECT dataset, load, error FROM rebuild.entry WHERE error IS NOT NULL ORDER BY moment, path"
+        ).fetchall()
+        connection.rollback()
+        return [(dataset, load, error) for dataset, load, error in rows]
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 

@@ -237,6 +237,14 @@ class Publication:
         """
         quarantine.settle_older(self._connection, self._contract.table, folders, self.moment)
 
+    def drop_quarantined(self, ids: Sequence[str], reason: str, by: str) -> int:
+        """Settle entries of ``ops.quarantine`` on a person's word; returns how many were open."""
+        return quarantine.drop(self._connection, ids, reason, by, self.moment)
+
+    def supersede_held(self, load_id: str) -> None:
+        """A load that is held is held no longer: the batch was judged again as another load."""
+        self._connection.execute("UPDATE ops.load SET state = 'superseded' WHERE load_id = %s AND state = 'held'", [load_id])
+
     def record_coverage(self, intervals: Iterable[Interval], *, supersede: bool = False) -> None:
         """Record what is known about completeness; ``supersede`` replaces even proofs."""
         intervals = list(intervals)

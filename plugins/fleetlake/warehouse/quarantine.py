@@ -114,12 +114,20 @@ def settle_older(connection: Connection, dataset: str, folders: Iterable[str], m
     )
 
 
-def drop(connection: Connection, ids: Sequence[str], reason: str, by: str) -> int:
-    """Settle entries on a person's word; the raw rows stay. Returns how many were open."""
+def drop(connection: Connection, ids: Sequence[str], reason: str, by: str, moment: dt.datetime | None = None) -> int:
+    """Settle entries on a person's word; the raw rows stay. Returns how many were open.
+
+    Args:
+        connection: its transaction is the caller's.
+        ids: entries.
+        reason: why.
+        by: who.
+        moment: when, UTC; ``None`` = now.
+    """
     return connection.execute(
-        "UPDATE ops.quarantine SET resolved_at = now(), resolution = 'dropped', resolution_reason = %s, resolved_by = %s"
+        "UPDATE ops.quarantine SET resolved_at = coalesce(%s, now()), resolution = 'dropped', resolution_reason = %s, resolved_by = %s"
         " WHERE resolved_at IS NULL AND quarantine_id = ANY(%s)",
-        [reason, by, list(ids)],
+        [moment, reason, by, list(ids)],
     ).rowcount
 
 
