@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from fleetlake.accounts import load_accounts
 from fleetlake.contracts import Contract, load_contracts
 from fleetlake.errors import ConfigError
 from fleetlake.fleet_tables import FleetTable, load_fleet_tables
@@ -57,6 +59,27 @@ def find_tables(settings: Settings, names: Sequence[str] | None) -> tuple[list[C
     if names:
         return [contracts[name] for name in contracts if name in names], [model[name] for name in model if name in names]
     return list(contracts.values()), [table for table in model.values() if table.grain != "view"]
+
+
+def check_names(settings: Settings, account: str | None, dataset: str | None) -> None:
+    """There are an account and a vendors' table with these names, where they are given.
+
+    Raises:
+        ConfigError: there is none; says which come near.
+    """
+    _check_name("table", "--dataset", dataset, list(load_contracts(settings.include)))
+    _check_name("account", "--account", account, [item.name for item in load_accounts(settings.include)])
+
+
+def _check_name(kind: str, option: str, name: str | None, known: Sequence[str]) -> None:
+    if name is None or name in known:
+        return
+    near = difflib.get_close_matches(name, known, 3)
+    raise ConfigError(
+        f"there is no {kind} {name!r}",
+        where=option,
+        remedy=f"did you mean {' or '.join(near)}?" if near else f"one of: {', '.join(known)}",
+    )
 
 
 def parse_window(start: str | None, end: str | None) -> Window | None:

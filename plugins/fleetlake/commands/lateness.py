@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fleetlake.commands.common import opened_warehouse
+from fleetlake.commands.common import check_names, opened_warehouse
 from fleetlake.printing import plain, print_table
+from fleetlake.settings import Settings
 from fleetlake.window import utc
 
 app = typer.Typer()
@@ -27,6 +28,7 @@ def lateness(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Show how late rows came in the last 30 days, and the look-back in force, learned from it."""
+    check_names(Settings.from_env(), account, dataset)
     query = "SELECT * FROM ops.lateness_status WHERE account = coalesce(%s, account) AND dataset = coalesce(%s, dataset)"
     values: list[Any] = [account, dataset]
     if day is not None:
