@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from fleetlake.pipeline.history import History, history_of, share_of
+from fleetlake.pipeline.history import LATELY, History, history_of, lately, share_of
 from fleetlake.pipeline.price import Price
 from fleetlake.window import DAY, Window
 
@@ -82,7 +82,7 @@ class FeedPlan:
         return self.price.seconds / self.reads if self.reads else 0.0
 
 
-_JOBS = "SELECT sum(requests), count(DISTINCT (dag_id, run_id)) FROM ops.usage WHERE account = %s AND feed = %s"
+_JOBS = f"SELECT sum(requests), count(DISTINCT (dag_id, run_id)) FROM {LATELY}"
 
 
 class Pricing:
@@ -133,7 +133,7 @@ class Pricing:
         history = self._history(feed)
         if feed.details:
             self._details.add(feed.details)
-        row = self._connection.execute(_JOBS, [self._account.name, feed.name]).fetchone()
+        row = self._connection.execute(_JOBS, lately(self._account, feed)).fetchone()
         requests = float(row[0]) / int(row[1]) if row and row[1] else 3.0
         return self._part(history, self._runs, requests * self._runs, history.fleet.bytes * self._runs, 0)
 

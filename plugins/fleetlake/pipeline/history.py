@@ -272,6 +272,17 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
     )
 
 
+LATELY = """(
+    SELECT *, max(ended_at) OVER () AS newest FROM ops.usage WHERE account = %(account)s AND feed = %(feed)s
+) steps WHERE ended_at > newest - %(history)s"""
+"""The steps of a feed in the last ``HISTORY`` in which there were any; its parameters: ``lately``."""
+
+
+def lately(account: Account, feed: Feed) -> dict[str, object]:
+    """Parameters of ``LATELY``."""
+    return {"account": account.name, "feed": feed.name, "history": HISTORY}
+
+
 def _default(feed: Feed) -> History:
     return History(
         feed=feed,
@@ -337,8 +348,7 @@ def _relative_spread(values: Sequence[float]) -> float:
 def share_of(connection: psycopg.Connection[Any], account: Account, feed: Feed, vehicles: int) -> float:
     """Which part of the vehicles a run reads in a feed whose vehicles a report names; 1 without history."""
     row = connection.execute(
-        "SELECT sum(scopes)::float, count(DISTINCT (dag_id, run_id)) FROM ops.usage WHERE account = %s AND feed = %s",
-        [account.name, feed.name],
+        f"SELECT sum(scopes)::float, count(DISTINCT (dag_id, run_id)) FROM {LATELY}", lately(account, feed)
     ).fetchone()
     if not row or not row[1] or not vehicles:
         return 1.0
