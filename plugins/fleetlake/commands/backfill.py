@@ -22,6 +22,7 @@ from fleetlake.commands.plan import (
     Reprocess,
     Vehicles,
     as_text,
+    shared_quotas,
     standing_text,
     time_text,
     wish_of,
@@ -144,7 +145,9 @@ def backfill(
             api = connected(settings)
             _follow(settings, warehouse, api, [_attach(warehouse, api, follow)])
             return
-        wish = wish_of(datasets, first, last, vehicles, account, refetch=refetch, active_runs=max_active_runs)
+        wish = wish_of(
+            datasets, first, last, vehicles, account, refetch=refetch, reprocess=reprocess, active_runs=max_active_runs
+        )
         if reprocess:
             _reprocess(settings, warehouse, wish, dry_run=dry_run, yes=yes)
             return
@@ -153,6 +156,8 @@ def backfill(
         plans = make_plans(settings, warehouse, wish)
         for item in plans:
             typer.echo(as_text(item))
+        for line in shared_quotas(plans):
+            typer.echo(line)
         plans = [item for item in plans if item.days]
         if not plans:
             return
@@ -163,12 +168,10 @@ def backfill(
         if dry_run:
             return
         paused = _paused(api, plans, unpause=unpause)
+        _check_none_runs(api, plans)
         if not yes:
             typer.confirm("Create?", abort=True, err=True)
-        created = [_create(warehouse, api, item) for item in plans]
-        for dag_id in paused:
-            api.set_paused(dag_id, False)  # after that: the schedule's own run of yesterday would keep the backfill from it
-        _follow(settings, warehouse, api, created)
+        _follow(settings, warehouse, api, create_all(warehouse, api, plans, paused))
 
 
 def _paused(api: AirflowApi, plans: Sequence[Plan], *, unpause: bool) -> list[str]:
@@ -189,20 +192,55 @@ def _paused(api: AirflowApi, plans: Sequence[Plan], *, unpause: bool) -> list[st
     return [item.dag_id for item in plans if known[item.dag_id]]
 
 
+def _check_none_runs(api: AirflowApi, plans: Sequence[Plan]) -> None:
+    """Whether each DAG can take a backfill, before any is created.
+
+    Raises:
+        StoreUnavailable: one of the DAGs has a backfill under way.
+    """
+    for item in plans:
+        running = api.running_backfill(item.dag_id)
+        if running is not None:
+            raise StoreUnavailable(
+                f"backfill {running['id']} of {item.dag_id} is running: Airflow takes one at a time",
+                remedy=f"fleetlake backfill --follow {running['id']}, or --cancel {running['id']}",
+            )
+
+
+def create_all(warehouse: Warehouse, api: AirflowApi, plans: Sequence[Plan], paused: Sequence[str]) -> list[Followed]:
+    """Create the backfill of each plan, and unpause its DAG if it is paused.
+
+    Raises:
+        StoreUnavailable: a DAG has a backfill under way; none is created.
+        FleetlakeError: Airflow or the warehouse failed; standard error tells what was created before, and goes on.
+    """
+    _check_none_runs(api, plans)
+    created: list[Followed] = []
+    try:
+        for item in plans:
+            created.append(_create(warehouse, api, item))
+            if item.dag_id in paused:
+                # After its creation: the schedule's own run of yesterday would keep the backfill from it.
+                api.set_paused(item.dag_id, False)
+    except BaseException:
+        for one in created:
+            typer.echo(
+                f"{one.work.dag_id}: backfill {one.number} is created all the same. Follow it: fleetlake backfill --follow"
+                f" {one.number} · cancel it: fleetlake backfill --cancel {one.number}",
+                err=True,
+            )
+        raise
+    return created
+
+
 def _create(warehouse: Warehouse, api: AirflowApi, item: Plan) -> Followed:
     from fleetlake.pipeline.follow import Work
 
-    running = api.running_backfill(item.dag_id)
-    if running is not None:
-        raise StoreUnavailable(
-            f"backfill {running['id']} of {item.dag_id} is running: Airflow takes one at a time",
-            remedy=f"fleetlake backfill --follow {running['id']}, or --cancel {running['id']}",
-        )
     work = Work.of(item)
     created = api.create_backfill(item.body)
     number = int(created["id"])
-    work.keep(warehouse, api.base_url, number)
     typer.echo(f"backfill {number}: {api.base_url}/dags/{item.dag_id}/backfills")
+    work.keep(warehouse, api.base_url, number)
     return Followed(number, work, created)
 
 

@@ -58,7 +58,9 @@ def plan(
 
     Nothing is asked of a vendor, unless --sample is given. Each figure says where it comes from and how far off it may be.
     """
-    wish = wish_of(datasets, first, last, vehicles, account, refetch=refetch, active_runs=max_active_runs)
+    wish = wish_of(
+        datasets, first, last, vehicles, account, refetch=refetch, reprocess=reprocess, active_runs=max_active_runs
+    )
     settings = Settings.from_env()
     with opened_warehouse() as warehouse:
         if reprocess:
@@ -74,9 +76,11 @@ def plan(
         if sample and any(item.is_guess or not item.vehicles for item in plans):
             from fleetlake.commands.sampling import take_sample
 
-            plans = take_sample(settings, warehouse, plans, sample)
+            plans = take_sample(settings, warehouse, wish, plans, sample)
         for item in plans:
             typer.echo(json.dumps(as_record(item)) if as_json else as_text(item))
+        for line in () if as_json else shared_quotas(plans):
+            typer.echo(line)
 
 
 def wish_of(
@@ -87,12 +91,13 @@ def wish_of(
     account: str | None,
     *,
     refetch: bool,
+    reprocess: bool,
     active_runs: int,
 ) -> Wish:
-    """What the options ask for.
+    """What the options ask for. Days that are not over yet are left out, and standard error says so.
 
     Raises:
-        ConfigError: something is missing, or the days are the wrong way round.
+        ConfigError: something is missing, the days are the wrong way round or yet to come, or two options exclude each other.
     """
     from fleetlake.pipeline.estimate import Wish
 
@@ -107,6 +112,20 @@ def wish_of(
             raise ConfigError(f"{moment.isoformat()} is no day", where=name, remedy="a backfill loads whole UTC days")
     if start > end:
         raise ConfigError(f"{first} is after {last}", where="--from and --to", remedy="both days are included")
+    if refetch and reprocess:
+        raise ConfigError(
+            "--refetch asks the vendor again, --reprocess asks nobody: they exclude each other",
+            where="--refetch and --reprocess",
+            remedy="leave one out",
+        )
+    today = utc(dt.datetime.now(dt.UTC).date().isoformat())
+    if start >= today and not reprocess:
+        raise ConfigError(
+            f"{first} is not over yet", where="--from", remedy=f"a backfill loads days up to {today - DAY:%Y-%m-%d}"
+        )
+    if end >= today and not reprocess:
+        end = today - DAY
+        typer.echo(f"--to {last}: days that are not over yet are left out, the last one is {end:%Y-%m-%d}", err=True)
     named = tuple(part.strip() for text in vehicles or () for part in text.split(",") if part.strip())
     return Wish(
         datasets=tuple(dict.fromkeys(datasets)),
@@ -185,6 +204,23 @@ def as_text(item: Plan) -> str:
         lines.append("  some of this has no history: --sample 20 reads 20 vehicle-days and plans from them")
     lines += [f"  {item.command}", f"  POST /api/v2/backfills {json.dumps(item.body)}"]
     return "\n".join(lines)
+
+
+def shared_quotas(plans: Sequence[Plan]) -> list[str]:
+    """A line for each account of which several DAGs have something to read: their requests go through one gate."""
+    lines = []
+    by_account: dict[str, list[Plan]] = {}
+    for item in plans:
+        if item.days:
+            by_account.setdefault(item.account.name, []).append(item)
+    for account, items in by_account.items():
+        if len(items) > 1:
+            quota_s = sum(item.quota_s for item in items)
+            lines.append(
+                f"account {account}: {len(items)} DAGs share one quota: {time_text(quota_s)} at the quota for all of them;"
+                f" together they take at least {time_text(max(quota_s, *(item.work_s for item in items)))}"
+            )
+    return lines
 
 
 def _days(item: Plan) -> str:

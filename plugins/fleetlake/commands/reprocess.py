@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fleetlake.accounts import Account, load_accounts
-from fleetlake.contracts import load_contracts
+from fleetlake.accounts import Account
+from fleetlake.reading import FLEET
 
 if TYPE_CHECKING:
     from fleetlake.pipeline.entries import BatchEntry
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 
 def count_entries(settings: Settings, warehouse: Warehouse, wish: Wish) -> Iterator[tuple[str, int]]:
-    """How many batches each vendor's raw store has for a wish."""
-    for vendor, accounts in _vendors(settings, wish).items():
+    """How many batches each vendor's raw store has for a wish.
+
+    Raises:
+        ConfigError, UnknownVehicle: see ``plan.own_wishes``.
+    """
+    for vendor, wishes in _by_vendor(settings, warehouse, wish).items():
         with _opened(settings, warehouse, vendor) as replayer:
-            yield vendor, sum(1 for _ in _entries(settings, warehouse, replayer, accounts, wish))
+            yield vendor, sum(1 for _ in _entries(settings, warehouse, replayer, wishes))
 
 
 def reprocess(settings: Settings, warehouse: Warehouse, wish: Wish) -> dict[str, dict[str, int]]:
@@ -35,26 +39,25 @@ def reprocess(settings: Settings, warehouse: Warehouse, wish: Wish) -> dict[str,
 
     summary = Summary()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    for vendor, accounts in _vendors(settings, wish).items():
+    for vendor, wishes in _by_vendor(settings, warehouse, wish).items():
         with (
             _opened(settings, warehouse, vendor) as replayer,
             Progress(*columns, console=Console(stderr=True), transient=True) as progress,
         ):
-            count = sum(1 for _ in _entries(settings, warehouse, replayer, accounts, wish))
+            count = sum(1 for _ in _entries(settings, warehouse, replayer, wishes))
             task = progress.add_task(f"{vendor}: batches", total=count)
-            entries = _entries(settings, warehouse, replayer, accounts, wish)
+            entries = _entries(settings, warehouse, replayer, wishes)
             replayer.replay(entries, summary=summary, on_entry=lambda _, at=task, bar=progress: bar.advance(at))  # type: ignore[misc]
             typer.echo(f"{vendor}: {count} batches published again from raw", err=True)
     return summary.as_dict()
 
 
-def _vendors(settings: Settings, wish: Wish) -> dict[str, list[Account]]:
-    contracts = load_contracts(settings.include)
-    vendors: dict[str, list[Account]] = {}
-    for account in load_accounts(settings.include):
-        wanted = any(contracts[table].vendor == account.vendor for table in wish.datasets)
-        if wanted and wish.account in (None, account.name):
-            vendors.setdefault(account.vendor, []).append(account)
+def _by_vendor(settings: Settings, warehouse: Warehouse, wish: Wish) -> dict[str, list[tuple[Account, Wish]]]:
+    from fleetlake.pipeline.plan import own_wishes
+
+    vendors: dict[str, list[tuple[Account, Wish]]] = {}
+    for account, own in own_wishes(settings, warehouse, wish):
+        vendors.setdefault(account.vendor, []).append((account, own))
     return vendors
 
 
@@ -67,15 +70,19 @@ def _opened(settings: Settings, warehouse: Warehouse, vendor: str) -> Iterator[R
 
 
 def _entries(
-    settings: Settings, warehouse: Warehouse, replayer: Replayer, accounts: list[Account], wish: Wish
+    settings: Settings, warehouse: Warehouse, replayer: Replayer, wishes: list[tuple[Account, Wish]]
 ) -> Iterator[BatchEntry]:
+    """Batches of one vendor's accounts in the order of publication, each about the vehicles wanted of its own account."""
     from fleetlake.pipeline.entries import BatchEntry
     from fleetlake.pipeline.plan import vehicles_of
 
-    scopes = None
-    if wish.vehicles:
-        scopes = {scope for account in accounts for scope in vehicles_of(settings, warehouse, account, wish)}
-    found = replayer.entries(
-        datasets=wish.datasets, accounts=[account.name for account in accounts], window=wish.window, scopes=scopes
+    scopes = {
+        account.name: {FLEET, *vehicles_of(settings, warehouse, account, own)} for account, own in wishes if own.vehicles
+    }
+    wish = wishes[0][1]
+    found = replayer.entries(datasets=wish.datasets, accounts=[account.name for account, _ in wishes], window=wish.window)
+    return (
+        entry
+        for entry in found
+        if isinstance(entry, BatchEntry) and (not scopes or not scopes[entry.run.account.name].isdisjoint(entry.scopes))
     )
-    return (entry for entry in found if isinstance(entry, BatchEntry))

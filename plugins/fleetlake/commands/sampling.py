@@ -14,6 +14,7 @@ from fleetlake.reading import FLEET
 from fleetlake.window import DAY
 
 if TYPE_CHECKING:
+    from fleetlake.pipeline.estimate import Wish
     from fleetlake.pipeline.plan import Plan
     from fleetlake.settings import Settings
     from fleetlake.stack.airflow_api import AirflowApi
@@ -26,7 +27,7 @@ _POLL_S = 2.0
 _TIMEOUT_S = 3600.0
 
 
-def take_sample(settings: Settings, warehouse: Warehouse, plans: Sequence[Plan], size: int) -> list[Plan]:
+def take_sample(settings: Settings, warehouse: Warehouse, wish: Wish, plans: Sequence[Plan], size: int) -> list[Plan]:
     """Read about ``size`` vehicle-days of each plan that has no history, and plan again.
 
     Raises:
@@ -36,7 +37,6 @@ def take_sample(settings: Settings, warehouse: Warehouse, plans: Sequence[Plan],
     from fleetlake.pipeline.plan import make_plans
 
     api = connected(settings)
-    wish = plans[0].wish
     empty = [plan for plan in plans if not plan.vehicles]
     for plan in empty:
         # Which vehicles there are is not known yet: a run about none of the wanted tables reads only the list.

@@ -20,7 +20,7 @@ from fleetlake.pipeline.estimate import FeedPlan, Pricing, Spans, Wish, by_day, 
 from fleetlake.pipeline.parts import Parts
 from fleetlake.pipeline.price import Price, Quota, quota_of
 from fleetlake.pipeline.run import Run
-from fleetlake.pipeline.vehicles import Vehicles
+from fleetlake.pipeline.vehicles import Vehicles, unknown_vehicle
 from fleetlake.reading import FLEET, Feed, Kind, Lane, Source
 from fleetlake.window import DAY, Window
 
@@ -153,7 +153,25 @@ def make_plans(settings: Settings, warehouse: Warehouse, wish: Wish) -> list[Pla
 
     Raises:
         ConfigError: an unknown table or account, a table that no DAG loads or that has no days.
-        UnknownVehicle: an account has no such vehicle.
+        UnknownVehicle: no account has such a vehicle.
+    """
+    plans = []
+    for account, own in own_wishes(settings, warehouse, wish):
+        contracts = load_contracts(settings.include, account.vendor)
+        by_dag: dict[str, list[str]] = defaultdict(list)
+        for table in own.datasets:
+            by_dag[account.dag_id(str(contracts[table].loaded_by))].append(table)
+        for dag_id, tables in by_dag.items():
+            plans.append(_Planner(settings, warehouse, own, account).plan(dag_id, tables))
+    return plans
+
+
+def own_wishes(settings: Settings, warehouse: Warehouse, wish: Wish) -> list[tuple[Account, Wish]]:
+    """A wish account by account: its tables, and of the vehicles named those it has. Accounts that have none are left out.
+
+    Raises:
+        ConfigError: an unknown table or account, a table that no DAG loads or that has no days.
+        UnknownVehicle: no account has such a vehicle.
     """
     contracts = load_contracts(settings.include)
     warehouse.migrate(list(contracts.values()), settings.include)
@@ -165,15 +183,22 @@ def make_plans(settings: Settings, warehouse: Warehouse, wish: Wish) -> list[Pla
         raise ConfigError(
             f"no account {wish.account or ''} has {', '.join(wish.datasets)}", where=str(settings.include / "accounts.yaml")
         )
-    plans = []
+    found = []
+    names: set[str] = set()
     for account in accounts:
-        by_dag: dict[str, list[str]] = defaultdict(list)
-        for table in dict.fromkeys(wish.datasets):
-            if contracts[table].vendor == account.vendor:
-                by_dag[account.dag_id(str(contracts[table].loaded_by))].append(table)
-        for dag_id, tables in by_dag.items():
-            plans.append(_Planner(settings, warehouse, wish, account).plan(dag_id, tables))
-    return plans
+        datasets = tuple(table for table in dict.fromkeys(wish.datasets) if contracts[table].vendor == account.vendor)
+        own = replace(wish, datasets=datasets, account=account.name)
+        if wish.vehicles:
+            entities = _vehicles(settings, warehouse, account)
+            known = entities.known()[1]
+            names |= known.keys()
+            own = replace(own, vehicles=tuple(name for name in wish.vehicles if name.lower() in known))
+        if own.vehicles or not wish.vehicles:
+            found.append((account, own))
+    for name in wish.vehicles:
+        if name.lower() not in names:
+            raise unknown_vehicle([one.name for one in accounts], name, names, entities.contract.table)
+    return found
 
 
 def standings(settings: Settings, warehouse: Warehouse, wish: Wish) -> list[Standing]:
@@ -196,6 +221,12 @@ def vehicles_of(settings: Settings, warehouse: Warehouse, account: Account, wish
         UnknownVehicle: the account has no such vehicle.
     """
     return _Planner(settings, warehouse, wish, account).vehicles
+
+
+def _vehicles(settings: Settings, warehouse: Warehouse, account: Account) -> Vehicles:
+    parts = Parts(settings, account, _no_source)
+    parts.use(warehouse)
+    return Vehicles(parts)
 
 
 def _check(contracts: Mapping[str, Contract], table: str) -> None:

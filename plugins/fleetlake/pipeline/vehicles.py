@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -42,26 +43,38 @@ class Vehicles:
         rows = self._parts.warehouse.rows(self.contract, account=self._parts.account.name, columns=columns)
         return [row for row in rows if row["deleted_at"] is None]
 
-    def chosen(self, run: Run) -> list[str]:
-        """Vendor ids the run is about, sorted."""
-        contract = self.contract
-        named_by = scope_column(contract)
+    def known(self) -> tuple[set[str], dict[str, str]]:
+        """Vendor ids of all vehicles, and the vendor id by every name of a vehicle, in lower case."""
+        named_by = scope_column(self.contract)
         names: dict[str, str] = {}
         scopes = set()
         for row in self.rows():
             scope = str(row[named_by])
             scopes.add(scope)
             names |= {str(row[column]).lower(): scope for column in self._parts.room.identities if row[column] is not None}
+        return scopes, names
+
+    def chosen(self, run: Run) -> list[str]:
+        """Vendor ids the run is about, sorted.
+
+        Raises:
+            UnknownVehicle: the account has no vehicle of a name in the run's params.
+        """
+        scopes, names = self.known()
         if not run.vehicles:
             return sorted(scopes)
-        chosen = set()
         for vehicle in run.vehicles:
             if vehicle.lower() not in names:
-                near = get_close_matches(vehicle.lower(), names, 1, 0.5)
-                raise UnknownVehicle(
-                    f"account {self._parts.account.name!r} has no vehicle {vehicle!r}",
-                    where="params.vehicles",
-                    remedy=f"did you mean {near[0]!r}?" if near else f"select * from {contract.table}",
-                )
-            chosen.add(names[vehicle.lower()])
-        return sorted(chosen)
+                raise unknown_vehicle([self._parts.account.name], vehicle, names, self.contract.table)
+        return sorted({names[vehicle.lower()] for vehicle in run.vehicles})
+
+
+def unknown_vehicle(accounts: Sequence[str], vehicle: str, names: Iterable[str], table: str) -> UnknownVehicle:
+    """The error for a name that none of the accounts knows, with the name most like it."""
+    near = get_close_matches(vehicle.lower(), list(names), 1, 0.5)
+    who = f"account {accounts[0]!r} has" if len(accounts) == 1 else f"none of the accounts {', '.join(accounts)} has a"
+    return UnknownVehicle(
+        f"{who} {'no ' if len(accounts) == 1 else ''}vehicle {vehicle!r}",
+        where="params.vehicles",
+        remedy=f"did you mean {near[0]!r}?" if near else f"select * from {table}",
+    )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from dataclasses import replace
 
 import pytest
 from fleetlake import cli
 from fleetlake.accounts import load_accounts
+from fleetlake.commands.backfill import create_all
 from fleetlake.contracts import load_contracts
-from fleetlake.errors import ConfigError, UnknownVehicle
+from fleetlake.errors import ConfigError, StoreUnavailable, UnknownVehicle
 from fleetlake.pipeline.estimate import Wish
 from fleetlake.pipeline.follow import Work
 from fleetlake.pipeline.plan import make_plans, standings
@@ -109,6 +112,64 @@ def test_some_vehicles_only(place):
         plan(place, vehicles=("nobody's",))
 
 
+def load_both_customers(place):
+    """A day of both accounts of the vendor; gives a device of each that the other has not."""
+    load(place, FIRST, ["trips"])
+    place.accounts["powunity"] = replace(place.accounts["powunity"], name="south", conn_id="powunity_south")
+    place.sandbox.customers["powunity"], before = (
+        {**place.sandbox.customers["powunity"], "north": place.sandbox.customers["powunity"]["south"]},
+        place.sandbox.customers["powunity"],
+    )
+    try:
+        load(place, FIRST, ["trips"], run_id="south")
+    finally:
+        place.sandbox.customers["powunity"] = before
+    ids = {
+        name: {row[0] for row in place.sql(f"SELECT device_id::text FROM powunity.device WHERE account = '{name}'")}
+        for name in ("north", "south")
+    }
+    return min(ids["north"] - ids["south"]), min(ids["south"] - ids["north"])
+
+
+def test_vehicles_named_without_an_account_are_looked_for_in_each(place, ask):
+    north, south = load_both_customers(place)
+
+    def planned(*vehicles, account=None):
+        made = make_plans(place.settings, place.warehouse, wish(datasets=TABLES[:1], vehicles=vehicles, account=account))
+        return {item.account.name: item.conf["vehicles"] for item in made}
+
+    assert planned(north) == {"north": [north]}
+    assert planned(south, north) == {"north": [north], "south": [south]}
+    with pytest.raises(UnknownVehicle, match="none of the accounts north, south has a vehicle 'nobody'"):
+        planned(north, "nobody")
+    with pytest.raises(UnknownVehicle, match="account 'north' has no vehicle"):
+        planned(south, account="north")
+    options = ["--dataset", "powunity.trip", "--from", FIRST, "--to", FIRST, "--reprocess", "--json"]
+    for vehicles, batches in (([north], 1), ([north, south], 2)):
+        status, out, _ = ask("plan", *options, "--vehicles", ",".join(vehicles))
+        assert (status, json.loads(out)["batches"]) == (0, batches)
+
+
+def test_what_a_report_cost_long_ago_is_forgotten(place):
+    place.load_health(FIRST)
+    made = Wish(datasets=("rcs.health_report", "rcs.trouble"), window=RANGE)
+    (before,) = make_plans(place.settings, place.warehouse, made)
+    with place.warehouse.session() as connection:
+        connection.execute(
+            "INSERT INTO ops.usage (account, dag_id, run_id, feed, lane, is_first, scopes, scope_days, reads, reads_done, pages,"
+            " requests, bytes, answer_s, waited_s, total_s, started_at, ended_at)"
+            " SELECT account, dag_id, 'long ago', feed, lane, is_first, 0, 0, 0, 0, 0, 500, 0, 0, 0, 0,"
+            " started_at - interval '15 days', ended_at - interval '15 days'"
+            " FROM ops.usage WHERE feed IN ('health_overview', 'health_reports')"
+        )
+        connection.commit()
+    (after,) = make_plans(place.settings, place.warehouse, made)
+    assert by_feed(before)["health_overview"].price.requests < 500
+    for feed in ("health_overview", "health_reports"):
+        assert by_feed(after)[feed].reads == by_feed(before)[feed].reads
+    assert by_feed(after)["health_overview"].price.requests == by_feed(before)["health_overview"].price.requests
+
+
 def test_without_history_the_price_is_called_a_guess(place):
     load(place, FIRST, ["summary"])
     made = plan(place, datasets=("powunity.position",))
@@ -193,6 +254,85 @@ def test_the_terminal_names_wrong_options(place, ask):
         status, _, err = ask("plan", *options)
         assert status == 2
         assert words in err
+
+
+def test_days_to_come_are_left_out_and_said_so(place, ask):
+    load(place, FIRST, ["summary"])
+    today = dt.datetime.now(dt.UTC).date()
+    yesterday, far = today - dt.timedelta(days=1), today + dt.timedelta(days=30)
+    options = ["--dataset", "powunity.trip", "--account", "north", "--from"]
+    status, out, err = ask("plan", *options, str(yesterday), "--to", str(far), "--json")
+    assert (status, json.loads(out)["to"], json.loads(out)["runs"]) == (0, str(yesterday), 1)
+    assert f"days that are not over yet are left out, the last one is {yesterday}" in err
+    status, _, err = ask("plan", *options, str(today), "--to", str(far))
+    assert (status, f"{today} is not over yet" in err) == (2, True)
+
+
+def test_dags_of_one_account_tell_what_they_take_together(place, ask):
+    place.load_telemetry(FIRST)
+    options = ["--from", FIRST, "--to", THIRD, "--dataset", "rcs.telemetry"]
+    status, out, _ = ask("plan", *options)
+    assert (status, "share one quota" in out) == (0, False)
+    status, out, _ = ask("plan", *options, "--dataset", "rcs.health_report")
+    assert (status, "account main: 2 DAGs share one quota" in out) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["plan", "backfill"])
+def test_reprocess_checks_what_it_is_given(place, ask, command):
+    good = {"--dataset": "powunity.trip", "--from": FIRST, "--to": FIRST}
+    for more, words in (
+        ({"--dataset": "powunity.trips"}, "there is no table 'powunity.trips'"),
+        ({"--dataset": "powunity.device"}, "list of what there is now"),
+        ({"--account": "nobody"}, "no account nobody"),
+        ({"--account": "main"}, "no account main"),
+        ({"--vehicles": "nobody"}, "vehicle 'nobody'"),
+        ({"--refetch": None}, "they exclude each other"),
+    ):
+        options = [word for pair in (good | more).items() for word in pair if word]
+        status, out, err = ask(command, *options, "--reprocess")
+        assert (status, out) == (2, "")
+        assert words in err
+
+
+class Airflow:
+    """What creating backfills asks of Airflow; it breaks down when it is asked for the second."""
+
+    base_url = "http://airflow"
+
+    def __init__(self):
+        self.done = []
+        self.running = {}
+
+    def running_backfill(self, dag_id):
+        return self.running.get(dag_id)
+
+    def create_backfill(self, body):
+        if any(what == "create" for what, _ in self.done):
+            raise StoreUnavailable("Airflow is away")
+        self.done.append(("create", body["dag_id"]))
+        return {"id": 7, "is_paused": False}
+
+    def set_paused(self, dag_id, paused):
+        self.done.append(("unpause", dag_id))
+
+
+def test_of_several_backfills_none_is_created_when_one_cannot_be_and_one_that_is_can_be_followed(place, capsys):
+    load(place, FIRST, ["trips"])
+    plans = make_plans(place.settings, place.warehouse, wish(datasets=("powunity.trip",), account=None))
+    first, second = [item.dag_id for item in plans]
+    airflow = Airflow()
+    airflow.running = {second: {"id": 3}}
+    with pytest.raises(StoreUnavailable, match=f"backfill 3 of {second} is running"):
+        create_all(place.warehouse, airflow, plans, [first, second])
+    assert airflow.done == []
+    airflow.running = {}
+    with pytest.raises(StoreUnavailable, match="Airflow is away"):
+        create_all(place.warehouse, airflow, plans, [first, second])
+    assert airflow.done == [("create", first), ("unpause", first)]
+    assert (
+        f"{first}: backfill 7 is created all the same. Follow it: fleetlake backfill --follow 7" in capsys.readouterr().err
+    )
+    assert Work.kept(place.warehouse, airflow.base_url, 7) == Work.of(plans[0])
 
 
 def test_reprocess_publishes_again_from_raw_and_asks_nobody(place, ask):
