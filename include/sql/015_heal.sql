@@ -34,7 +34,9 @@ COMMENT ON COLUMN ops.heal.next_at IS 'Not before this it is tried again, UTC; n
 COMMENT ON COLUMN ops.heal.run_id IS 'Run that has taken it on and has not told how it went; null: none.';
 COMMENT ON COLUMN ops.heal.reason IS 'Why the last attempt did not mend it.';
 COMMENT ON COLUMN ops.heal.gave_up_at IS 'When it was given up, UTC: a person is next; null: it is tried again.';
-COMMENT ON COLUMN ops.heal.reopens IS 'Of a given-up one: a later success of the same scope makes it worth trying again.';
+COMMENT ON COLUMN ops.heal.reopens IS 'Once given up, a later success of the same scope makes it worth trying again; false: it has had that chance.';
+ALTER TABLE ops.heal ADD COLUMN IF NOT EXISTS reopened integer NOT NULL DEFAULT 0;
+COMMENT ON COLUMN ops.heal.reopened IS 'How often it was taken up again by itself after it was given up [count].';
 COMMENT ON COLUMN ops.heal.contract_version IS 'Contract of the last attempt; another one makes it worth trying again.';
 COMMENT ON COLUMN ops.heal.alerted_at IS 'When people were told that it was given up, UTC; null: not yet.';
 
@@ -55,6 +57,26 @@ COMMENT ON COLUMN ops.alert.message IS 'What, where, and what to do.';
 COMMENT ON COLUMN ops.alert.dag_id IS 'DAG that raised it.';
 COMMENT ON COLUMN ops.alert.run_id IS 'Run of that DAG.';
 COMMENT ON COLUMN ops.alert.raised_at IS 'When, UTC.';
+-- The default is for the rows that were there before the column: they were sent.
+ALTER TABLE ops.alert ADD COLUMN IF NOT EXISTS sent_at timestamptz DEFAULT now();
+ALTER TABLE ops.alert ALTER COLUMN sent_at DROP DEFAULT;
+CREATE INDEX IF NOT EXISTS alert_unsent ON ops.alert (account, alert_id) WHERE sent_at IS NULL;
+COMMENT ON COLUMN ops.alert.sent_at IS 'When it was sent, UTC; null: not yet, the next closing task of the account sends it.';
+
+CREATE TABLE IF NOT EXISTS ops.told (
+    account text NOT NULL,
+    dataset text NOT NULL,
+    scope text NOT NULL,
+    kind text NOT NULL,
+    told_at timestamptz NOT NULL,
+    PRIMARY KEY (account, dataset, scope, kind)
+);
+COMMENT ON TABLE ops.told IS 'Of which vehicle and kind of reason people were told last that self-healing has given up: they are not told again too soon.';
+COMMENT ON COLUMN ops.told.account IS 'Account.';
+COMMENT ON COLUMN ops.told.dataset IS 'Table, schema.table.';
+COMMENT ON COLUMN ops.told.scope IS 'Vehicle, device, or _fleet.';
+COMMENT ON COLUMN ops.told.kind IS 'Kind of the reason: its words before the colon.';
+COMMENT ON COLUMN ops.told.told_at IS 'When, UTC.';
 
 CREATE TABLE IF NOT EXISTS ops.retired (
     account text NOT NULL,

@@ -1,3 +1,7 @@
+-- Times nobody ever asked for are read by themselves only as long as that costs little: longer ones are a person's decision.
+CREATE OR REPLACE FUNCTION ops.longest_gap() RETURNS interval LANGUAGE sql IMMUTABLE AS $$SELECT interval '31 days'$$;
+COMMENT ON FUNCTION ops.longest_gap() IS 'Longest time that nobody asked for and that self-healing reads by itself.';
+
 -- What a person on call looks at first.
 CREATE OR REPLACE VIEW ops.hole AS
 WITH RECURSIVE ledger AS (
@@ -11,9 +15,24 @@ WITH RECURSIVE ledger AS (
         WHERE (c.account, c.dataset) > (p.account, p.dataset) ORDER BY c.account, c.dataset LIMIT 1
     ) n
 ), reached AS MATERIALIZED (
-    -- How far each dataset has come. A run that is still at work has not passed anybody over yet.
-    SELECT g.account, g.dataset, e.window_end AS reached
+    -- How far each dataset has come: what at least half of its scopes were asked for, and one is proven for. So somebody who
+    -- loads a later time of one vehicle leaves nobody behind. A run that is still at work has not passed anybody over yet.
+    SELECT g.account, g.dataset, least(e.window_end, half.window_end) AS reached
     FROM ledger g
+    CROSS JOIN LATERAL (
+        SELECT c.window_end
+        FROM ops.coverage c
+        WHERE c.account = g.account AND c.dataset = g.dataset AND c.next_start IS NULL
+        ORDER BY c.window_end DESC
+        LIMIT 1
+        OFFSET greatest(0, (
+            (SELECT count(*) FROM ops.coverage n
+                WHERE n.account = g.account AND n.dataset = g.dataset AND n.next_start IS NULL)
+            - (SELECT count(*) FROM ops.retired t
+                WHERE t.account = g.account AND EXISTS (SELECT FROM ops.coverage n
+                    WHERE n.account = g.account AND n.dataset = g.dataset AND n.scope = t.scope))
+            - 1) / 2)
+    ) half
     CROSS JOIN LATERAL (
         SELECT c.window_end
         FROM ops.coverage c
@@ -53,7 +72,12 @@ SELECT h.account, h.dataset, h.scope, h.window_start, h.window_end, h.state, h.p
         WHEN 'self-heal' THEN tried.next_at
     END AS next_at,
     coalesce(tried.attempts, 0) AS attempts,
-    tried.reason,
+    CASE WHEN who.next_by = 'person' AND tried.is_given_up IS NOT TRUE THEN
+        format('unread: more than %s days are read only when somebody wants them: fleetlake plan --dataset %s --account %s'
+            ' --from %s --to %s says what it costs, fleetlake backfill reads it',
+            extract(day FROM ops.longest_gap()), h.dataset, h.account, (h.window_start AT TIME ZONE 'UTC')::date,
+            (h.window_end AT TIME ZONE 'UTC' - interval '1 microsecond')::date)
+    ELSE tried.reason END AS reason,
     round((extract(epoch FROM h.window_end - h.window_start) / 86400)::numeric, 2)::double precision AS days
 FROM hole h
 LEFT JOIN ops.load l ON l.load_id = h.load_id
@@ -68,7 +92,8 @@ LEFT JOIN LATERAL (
 ) AS tried ON true
 CROSS JOIN LATERAL (
     SELECT CASE
-        WHEN h.state = 'out_of_retention' OR tried.is_given_up THEN 'person'
+        WHEN h.state = 'out_of_retention' THEN 'nobody'
+        WHEN tried.is_given_up OR h.state = 'unread' AND h.window_end - h.window_start > ops.longest_gap() THEN 'person'
         WHEN h.state = 'not_yet' AND h.window_end > now() OR h.window_start >= date_trunc('day', now(), 'UTC') THEN 'schedule'
         -- Its own run may still be at work on it.
         WHEN l.load_id IS NOT NULL AND h.recorded_at > now() - interval '6 hours' AND NOT EXISTS (
@@ -79,12 +104,12 @@ CROSS JOIN LATERAL (
     END AS next_by
 ) AS who;
 COMMENT ON VIEW ops.hole IS 'Intervals that were asked for and are not proven complete, and times between and after that nobody asked for.';
-COMMENT ON COLUMN ops.hole.state IS 'State in ops.coverage; unread: a gap between a scope''s intervals, or from its last one to where its dataset has come.';
+COMMENT ON COLUMN ops.hole.state IS 'State in ops.coverage; unread: a gap between a scope''s intervals, or from its last one to where half of its dataset''s scopes have come.';
 COMMENT ON COLUMN ops.hole.proof IS 'How it is known: kind, colon, detail.';
-COMMENT ON COLUMN ops.hole.next_by IS 'Who is next: schedule, self-heal, or a person: self-heal has given up, or the vendor does not keep it any more.';
+COMMENT ON COLUMN ops.hole.next_by IS 'Who is next: schedule, self-heal, person: self-heal has given up, or nobody ever asked for more than 31 days; nobody: the vendor does not keep it any more.';
 COMMENT ON COLUMN ops.hole.next_at IS 'Not before then, UTC; null: at once, by the next run.';
 COMMENT ON COLUMN ops.hole.attempts IS 'How often self-heal has tried it [count].';
-COMMENT ON COLUMN ops.hole.reason IS 'Why its last attempt did not mend it.';
+COMMENT ON COLUMN ops.hole.reason IS 'Why its last attempt did not mend it, or why a person is next.';
 COMMENT ON COLUMN ops.hole.days IS 'Length [d].';
 
 CREATE OR REPLACE VIEW ops.dataset_status AS

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from airflow.sdk import CronTriggerTimetable
 from fleetlake.accounts import load_accounts
-from fleetlake.errors import ConfigError
+from fleetlake.errors import ConfigError, Retriable
 from fleetlake.operators import heal as operators
-from fleetlake.operators.alerts import NOTIFIER, FleetNotifier, configured
+from fleetlake.operators.alerts import NOTIFIER, configured, tell
 from fleetlake.operators.heal import SWITCH, HealCloseOperator, HealingOperator, HealOperator, heal_dag
 from fleetlake.pipeline.heal import Healed, Request
 from fleetlake.window import Window
@@ -37,11 +37,17 @@ def dag(airflow_db):
 def test_every_account_is_healed_in_its_own_pool(dag):
     accounts = load_accounts(ROOT / "include")
     assert {task.task_id for task in dag.tasks} == {
-        f"{account.name}.{task}" for account in accounts for task in ("plan_holes", "heal_holes", "close_holes")
+        f"{account.name}.{task}"
+        for account in accounts
+        for task in ("take_up_aside", "plan_holes", "heal_holes", "close_holes")
     }
     for account in accounts:
         plan, heal, close = (dag.get_task(f"{account.name}.{task}") for task in ("plan_holes", "heal_holes", "close_holes"))
-        assert {plan.pool, heal.pool, close.pool} == {account.pool}
+        aside = dag.get_task(f"{account.name}.take_up_aside")
+        assert {aside.pool, plan.pool, heal.pool, close.pool} == {account.pool}
+        assert plan.upstream_task_ids == {aside.task_id}
+        assert plan.trigger_rule == "all_done", "what cannot be judged again keeps no hole from being planned"
+        assert aside.retries == 0, "nor from being planned soon"
         assert heal.upstream_task_ids == {plan.task_id}
         assert close.upstream_task_ids == {plan.task_id, heal.task_id}
         assert close.trigger_rule == "all_done", "what was taken on is settled whatever happened"
@@ -102,6 +108,8 @@ def test_a_run_about_one_account_leaves_the_others_alone(monkeypatch):
     monkeypatch.setattr(HealingOperator, "pipeline", opened)
     operator = operators.HealPlanOperator(task_id="plan", account="north")
     assert operator.execute({**CONTEXT, "params": {"account": "south"}}) == []
+    aside = operators.HealRedriveOperator(task_id="aside", account="north")
+    assert aside.execute({**CONTEXT, "params": {"account": "south"}}) == {}
 
 
 # --- telling people ---------------------------------------------------------------------------------------------------------
@@ -126,6 +134,11 @@ class Kept(BaseNotifier):
         sent.append(self.text)
 
 
+class Broken(Kept):
+    def notify(self, context):
+        raise OSError("no way to https://hooks.example.org/secret")
+
+
 class Other:
     pass
 """
@@ -140,19 +153,23 @@ def here(monkeypatch, tmp_path):
     return "somebodys_notifiers"
 
 
-def test_people_are_told_by_log_table_and_the_notifier_that_is_configured(
-    here, database_url, warehouse, monkeypatch, caplog
-):
-    monkeypatch.setenv("FLEETLAKE_WAREHOUSE_URL", database_url)
+def test_people_are_told_by_log_and_the_notifier_that_is_configured(here, monkeypatch, caplog):
     monkeypatch.setenv(NOTIFIER, here + '.Kept {"text": "{{ account }}: {{ subject }} | {{ message }}"}')
     words = "{{ nothing }} is rendered"
-    FleetNotifier(account="north", subject="3 days", message=words)(dict(CONTEXT))
+    tell(dict(CONTEXT), account="north", subject="3 days", message=words)
     assert importlib.import_module(here).sent == [f"north: 3 days | {words}"]
-    rows = list(warehouse.query("SELECT account, subject, message, dag_id, run_id FROM ops.alert")[1])
-    assert rows == [("north", "3 days", words, "fleet_self_heal", "a_run")]
+    assert words in caplog.text
 
 
-def test_without_a_notifier_log_and_table_are_all(monkeypatch):
+def test_a_notifier_that_cannot_send_fails_the_task_without_its_words(here, monkeypatch):
+    monkeypatch.setenv(NOTIFIER, here + ".Broken")
+    with pytest.raises(Retriable, match=r"OSError.*ops\.alert") as caught:
+        tell(dict(CONTEXT), account="north", subject="3 days", message="words")
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_without_a_notifier_the_log_is_all(monkeypatch):
     monkeypatch.delenv(NOTIFIER, raising=False)
     assert configured() is None
 
@@ -182,8 +199,6 @@ def test_closing_tells_what_was_given_up(monkeypatch):
         yield SimpleNamespace(healing=Healing()), "the run"
 
     monkeypatch.setattr(HealingOperator, "pipeline", opened)
-    monkeypatch.setattr(
-        FleetNotifier, "notify", lambda self, context: told.append((self.account, self.subject, self.message))
-    )
+    monkeypatch.setattr(operators, "tell", lambda context, **words: told.append(tuple(words.values())))
     assert HealCloseOperator(task_id="close", account="north").execute(dict(CONTEXT))["given_up"] == 1
     assert told == [("north", "subject", "message")]

@@ -81,6 +81,12 @@ class Bikes:
             pipeline.healing.close(run, lambda *words: self.told.append(words))
         return tasks
 
+    def passed(self, days):
+        """Days have passed since people were told."""
+        with self.place.warehouse.session() as connection:
+            connection.execute("UPDATE ops.told SET told_at = told_at - %s * interval '1 day'", [days])
+            connection.commit()
+
     def later(self):
         """The pause is over."""
         with self.place.warehouse.session() as connection:
@@ -229,6 +235,58 @@ def test_a_day_that_fails_while_the_vehicle_works_stays_given_up_until_somebody_
     assert bikes.holes() == []
 
 
+def test_a_day_that_never_works_costs_a_few_requests_and_one_alert_however_many_nights_pass(bikes):
+    bike = bikes.bikes[0]
+    bikes.breaks(bike, 3)
+    with bikes.place.sandbox.faults(f"500:vendor=powunity,path=*/reports/trips*,query=*deviceId={bike}*,count=100000"):
+        for night in range(6):
+            for hour in range(ATTEMPTS):
+                bikes.heal(f"run {night} {hour}")
+                bikes.later()
+            # The vehicle itself works every night, the given-up day does not.
+            bikes.record(*(bikes.interval(item, 10 + night, 11 + night) for item in bikes.bikes))
+            bikes.passed(3)
+    assert bikes.asked().total() == 2 * ATTEMPTS, "once more when the vehicle worked again, then no more"
+    assert len(bikes.told) == 1
+    assert bikes.place.sql("SELECT count(*), count(sent_at) FROM ops.alert") == [(1, 1)]
+    assert bikes.place.sql("SELECT attempts, reopened, reopens, alerted_at IS NOT NULL FROM ops.heal") == [
+        (2 * ATTEMPTS, 1, False, True)
+    ]
+    assert [hole[2] for hole in bikes.holes()] == ["person"]
+
+
+def test_a_notifier_that_fails_is_tried_again_with_the_same_alert(bikes):
+    bikes.breaks(bikes.bikes[0], 3)
+    run, sent = bikes.run("run"), []
+    bikes.place.powunity_source = lambda: source(bikes.place, "wrong")
+
+    def broken(subject, message):
+        raise OSError("the mail server is away")
+
+    with bikes.place.pipeline("powunity") as pipeline:
+        for task in pipeline.healing.plan(run):
+            pipeline.healing.heal(run, task)
+        for _ in range(3):
+            with pytest.raises(OSError, match="the mail server is away"):
+                pipeline.healing.close(run, broken)
+        assert bikes.place.sql("SELECT count(*), count(sent_at) FROM ops.alert") == [(1, 0)]
+        for name in ("run", "next hour"):
+            pipeline.healing.close(bikes.run(name), lambda *words: sent.append(words))
+    assert len(sent) == 1
+    assert bikes.place.sql("SELECT subject, message FROM ops.alert WHERE sent_at IS NOT NULL") == sent
+
+
+def test_what_is_blocked_does_not_crowd_out_what_is_due(bikes, monkeypatch):
+    monkeypatch.setattr("fleetlake.pipeline.heal_plan._MOST_HOLES", 1)
+    old, young = bikes.bikes[:2]
+    bikes.breaks(old, 1)
+    bikes.breaks(young, 2)
+    with bikes.place.sandbox.faults(f"500:vendor=powunity,path=*/reports/trips*,query=*deviceId={old}*,count=100000"):
+        bikes.heal("the older one fails")
+        bikes.heal("it waits, the younger one's turn has come")
+    assert [hole[0] for hole in bikes.holes()] == [old]
+
+
 def test_a_wrong_password_is_given_up_at_once(bikes):
     bikes.breaks(bikes.bikes[0], 3)
     good = bikes.place.powunity_source
@@ -312,5 +370,10 @@ def test_a_refused_vehicle_is_given_up_at_once_and_taken_up_when_it_can_be_read(
     assert reason.startswith("refused: ")
     assert heal("night") == 0
     assert len(told) == 1
-    place.warehouse.record_coverage([known(10, 11)])  # it can be read again
+    for day in range(10, 13):  # each night the schedule is refused again
+        place.warehouse.record_coverage([known(day, day + 1, State.FAILED, "refused: 403")])
+        assert heal(f"night of {day}") == 1, "the new day is tried, the old ones are not"
+    assert len(told) == 1, "people know that this vehicle is refused"
+    place.warehouse.record_coverage([known(13, 14)])  # it can be read again
     assert heal("after a success") == 1
+    assert heal("the night after") == 0, "one success is one more chance"

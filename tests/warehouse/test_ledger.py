@@ -192,6 +192,31 @@ def test_a_vehicle_that_is_gone_ends_where_it_ended(warehouse: Warehouse, datase
     assert [hole[0] for hole in holes(warehouse, dataset)] == ["gone"], "it came back"
 
 
+def test_long_times_that_nobody_asked_for_are_a_persons_decision(warehouse: Warehouse, dataset: str) -> None:
+    long = 31 * 24
+    warehouse.record_coverage(
+        [interval(dataset, scope, 0, 24) for scope in ("1", "2")]
+        + [interval(dataset, "1", 24 + long, 48 + long), interval(dataset, "2", 25 + long, 48 + long)]
+    )
+    [short, wide] = answer(
+        warehouse, f"SELECT scope, next_by, reason FROM ops.hole WHERE dataset = '{dataset}' ORDER BY scope"
+    )
+    assert short == ("1", "self-heal", None)
+    assert wide[:2] == ("2", "person")
+    assert (
+        f"fleetlake plan --dataset {dataset} --account north --from {hours(24):%Y-%m-%d} --to {hours(25 + long):%Y-%m-%d}"
+        in wide[2]
+    )
+
+
+def test_who_loads_a_later_time_of_one_vehicle_leaves_nobody_behind(warehouse: Warehouse, dataset: str) -> None:
+    warehouse.record_coverage(interval(dataset, str(number), 0, 24) for number in range(4))
+    warehouse.record_coverage([interval(dataset, "0", 24, 96)])
+    assert holes(warehouse, dataset) == []
+    warehouse.record_coverage([interval(dataset, "1", 24, 48)])
+    assert [(hole[0], hole[2]) for hole in holes(warehouse, dataset)] == [("2", hours(48)), ("3", hours(48))]
+
+
 def test_a_run_that_is_still_at_work_has_passed_nobody_over(warehouse: Warehouse, of: Contract) -> None:
     with warehouse.publishing(of) as tx:
         tx.record_load(load(of, f"{of.name}-1", dag_id=of.name))
@@ -228,7 +253,7 @@ def test_what_cannot_be_there_yet_or_any_more_is_nobodys_to_mend(warehouse: Ware
     )
     assert found == [
         ("1", "not_yet", "self-heal", None),
-        ("1", "out_of_retention", "person", None),
+        ("1", "out_of_retention", "nobody", None),
         ("2", "not_yet", "schedule", later),
     ]
 

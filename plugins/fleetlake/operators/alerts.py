@@ -1,67 +1,56 @@
-"""Telling people what no machine can mend: through any Airflow notifier, and always into the log and ``ops.alert``."""
+"""Telling people what no machine can mend: through the log and any Airflow notifier."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
-from fleetlake.errors import ConfigError, FleetlakeError
-from fleetlake.settings import Settings
+from fleetlake.errors import ConfigError, FleetlakeError, Retriable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
 
 NOTIFIER = "FLEETLAKE_ALERT_NOTIFIER"
 """Environment variable: class path of an Airflow notifier, and after a space its arguments as a JSON object. Texts among them
 are templates; besides Airflow's own words they may use ``{{ subject }}``, ``{{ message }}`` and ``{{ account }}``."""
 
 
-class FleetNotifier(BaseNotifier):
-    """Tells people: an error in the task's log, a row of ``ops.alert``, and the notifier that is configured.
+def tell(context: Context, *, account: str, subject: str, message: str) -> None:
+    """Tell people: an error in the task's log, and the notifier that is configured. ``ops.alert`` has it already.
 
     Args:
+        context: the task's; the notifier's templates may use it.
         account: which account it is about.
         subject: one line.
         message: what, where, and what to do.
+
+    Raises:
+        ConfigError: the configured notifier cannot be made.
+        Retriable: it could not send.
     """
-
-    # The words are data, not templates: vendors' texts are among them.
-    template_fields = ()
-
-    def __init__(self, *, account: str, subject: str, message: str) -> None:
-        super().__init__()
-        self.account = account
-        self.subject = subject
-        self.message = message
-
-    def notify(self, context: Context) -> None:
-        """Tell.
-
-        Raises:
-            ConfigError: the configured notifier cannot be made; log and ``ops.alert`` have the words nevertheless.
-        """
-        self.log.error("%s\n%s", self.subject, self.message)
-        self._keep(context)
-        if notifier := configured():
-            words = {"account": self.account, "subject": self.subject, "message": self.message}
-            notifier({**context, **words})
-
-    def _keep(self, context: Mapping[str, Any]) -> None:
-        from fleetlake.hooks import settings_with_warehouse
-        from fleetlake.warehouse import Warehouse
-
-        url = settings_with_warehouse(Settings.from_env()).require_warehouse()
-        with Warehouse(url) as warehouse, warehouse.session() as connection:
-            connection.execute(
-                "INSERT INTO ops.alert (account, subject, message, dag_id, run_id) VALUES (%s, %s, %s, %s, %s)",
-                [self.account, self.subject, self.message, context["ti"].dag_id, context["ti"].run_id],
-            )
-            connection.commit()
+    log.error("%s\n%s", subject, message)
+    notifier = configured()
+    if notifier is None:
+        return
+    words: dict[str, Any] = {**context, "account": account, "subject": subject, "message": message}
+    try:
+        notifier(words)
+    except FleetlakeError:
+        raise
+    except Exception as error:
+        # Only the kind of the error: its words may quote an address with a secret in it.
+        raise Retriable(
+            f"the notifier could not send an alert: {type(error).__name__}",
+            where=NOTIFIER,
+            remedy="mend the notifier or its connection: the alert is kept in ops.alert, and sent by the next try",
+        ) from None
 
 
 def configured() -> BaseNotifier | None:

@@ -12,7 +12,7 @@ from airflow.sdk import CronTriggerTimetable, Param
 
 from fleetlake.accounts import Account, load_accounts
 from fleetlake.errors import ConfigError
-from fleetlake.operators.alerts import FleetNotifier
+from fleetlake.operators.alerts import tell
 from fleetlake.operators.base import FleetOperator, find_account
 from fleetlake.operators.wiring import house_args
 from fleetlake.reading import Lane
@@ -31,6 +31,14 @@ SWITCH = "FLEETLAKE_SELF_HEAL"
 
 class HealingOperator(FleetOperator):
     """A task of self-healing: about an account, but about no window of its own."""
+
+    def is_meant(self, context: Mapping[str, Any]) -> bool:
+        """The run is about this account: about all of them, unless its param names one."""
+        named = (context.get("params") or {}).get("account")
+        if named in (None, "", self.account):
+            return True
+        self.log.info("this run is about account %s", named)
+        return False
 
     @contextmanager
     def pipeline(self, context: Mapping[str, Any]) -> Iterator[tuple[Pipeline, Run]]:
@@ -57,26 +65,46 @@ class HealingOperator(FleetOperator):
             yield opened, run
 
 
-class HealPlanOperator(HealingOperator):
-    """Bring home what needs no request, then turn the account's holes into the fewest requests that mend them.
-
-    Returns one list of requests per task, at most the account's ``max_chunks`` of them.
-    """
+class HealRedriveOperator(HealingOperator):
+    """Judge again, from raw, what was set aside or held by another reading than today's."""
 
     def __init__(self, *, execution_timeout: timedelta | None = timedelta(minutes=30), **kwargs: Any) -> None:
         super().__init__(execution_timeout=execution_timeout, **kwargs)
 
-    def execute(self, context: Context) -> list[list[dict[str, Any]]]:
-        """Plan; with the param ``again`` also what was given up."""
-        params = context.get("params") or {}
-        if params.get("account") not in (None, "", self.account):
-            self.log.info("this run is about account %s", params["account"])
-            return []
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Judge again and return what came of it; what could not be judged is told as a warning each."""
+        if not self.is_meant(context):
+            return {}
         from fleetlake.hooks import settings_with_warehouse
         from fleetlake.pipeline.redrive import redrive
 
+        settings = Settings.from_env()
+        report = redrive(settings_with_warehouse(settings), find_account(settings, self.account))
+        self.log.info("%s", report)
+        return report.as_dict()
+
+
+class HealPlanOperator(HealingOperator):
+    """Bring home reports nobody waits for, then turn the account's holes into the fewest requests that mend them.
+
+    Returns one list of requests per task, at most the account's ``max_chunks`` of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        trigger_rule: str = "all_done",  # what could not be taken up keeps nothing from being planned
+        execution_timeout: timedelta | None = timedelta(minutes=30),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(trigger_rule=trigger_rule, execution_timeout=execution_timeout, **kwargs)
+
+    def execute(self, context: Context) -> list[list[dict[str, Any]]]:
+        """Plan; with the param ``again`` also what was given up."""
+        params = context.get("params") or {}
+        if not self.is_meant(context):
+            return []
         with self.pipeline(context) as (pipeline, run):
-            self.log.info("%s", redrive(settings_with_warehouse(Settings.from_env()), run.account))
             for job in pipeline.reap_jobs():
                 self.log.info("report %s: %s", job.job_id, job.stage.value)
             tasks = pipeline.healing.plan(run, budget=params.get("requests"), everything=bool(params.get("again")))
@@ -130,10 +158,10 @@ class HealCloseOperator(HealingOperator):
         super().__init__(trigger_rule=trigger_rule, execution_timeout=execution_timeout, **kwargs)
 
     def execute(self, context: Context) -> dict[str, int]:
-        """Close and return what is left, in numbers."""
+        """Close and return what is left, in numbers. Fails when people could not be told: its next try tells them."""
 
         def announce(subject: str, message: str) -> None:
-            FleetNotifier(account=self.account, subject=subject, message=message)(context)
+            tell(context, account=self.account, subject=subject, message=message)
 
         with self.pipeline(context) as (pipeline, run):
             done = pipeline.healing.close(run, announce)

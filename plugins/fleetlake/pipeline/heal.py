@@ -3,7 +3,7 @@
 A hole is taken on (``ops.heal``) before anything is asked: from then on no other run asks for it, until the time that was
 planned for it is over. So a run that is killed loses nothing and blocks nothing for long. Whether a hole is mended is told by
 the coverage ledger alone. What stays open is tried again later, each time after twice the pause; after ``ATTEMPTS`` attempts,
-or at once where no repetition can help, it is given up: a person is next.
+or at once where no repetition can help, it is given up: a person is next. A success of its vehicle takes it up again, once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-"""Attempts after which a hole is given up."""
+"""Attempts after which a hole is given up; so many again each time it was taken up again."""
 
 PLANNED = dt.timedelta(minutes=45)
 """So much of the backfill lane's time one run may take."""
@@ -165,7 +165,10 @@ class Healing:
 
         Args:
             run: the run.
-            announce: tells people: subject and message; called at most once, and not again for what it told.
+            announce: tells people: subject and message. When it fails, the alert is kept and the next call sends it.
+
+        Raises:
+            Exception: whatever ``announce`` raises; all the rest is settled then.
         """
         done = Healed()
         self._prove_reports(run)
@@ -177,17 +180,24 @@ class Healing:
                 for trial in trials:
                     words = "its task ended before it told how it went"
                     self._end(table, trial, known, run, Retriable(words), is_tried=True, done=done)
-            lost = table.unannounced()
-            connection.commit()
-            table.lock()
-            if lost:
-                announce(*_told(self._parts.account.name, lost))
-                table.announced()
+            if lost := table.newly_lost():
+                table.raise_alert(*_told(self._parts.account.name, lost), run.dag_id, run.run_id)
             connection.commit()
         self._parts.warehouse.record_run_end(run.dag_id, run.run_id, is_complete=not (done.waiting or done.given_up))
+        self._send(announce)
         return done
 
     # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _send(self, announce: Callable[[str, str], None]) -> None:
+        """Send what was not sent yet, each once; only a process that dies between sending and noting it sends twice."""
+        with self._parts.warehouse.session() as connection:
+            table = HealTable(connection, self._parts.account.name)
+            while alert := table.unsent():
+                number, subject, message = alert
+                announce(subject, message)
+                table.sent(number)
+                connection.commit()
 
     @property
     def _versions(self) -> dict[str, str]:
@@ -281,16 +291,16 @@ class Healing:
         reason = _reason(new, error) or trial.reason or "open: nothing was said about it"
         ended = replace(trial, run_id=None, reason=reason)
         if _is_hopeless(new, error):
-            ended = replace(ended, next_at=None, gave_up_at=table.now(), reopens=_reopens(new, error))
+            ended = trial.given_up(reason, table.now(), reopens=_reopens(new, error))
             done.given_up += 1
         elif not is_tried or (not new and isinstance(error, RateLimited)):
             ended = replace(ended, attempts=trial.attempts - 1, next_at=table.now())
             done.untried += 1
-        elif trial.attempts >= ATTEMPTS:
-            ended = replace(ended, next_at=None, gave_up_at=table.now(), reopens=not table.has_worked(trial))
+        elif trial.attempts >= ATTEMPTS * (1 + trial.reopened):
+            ended = trial.given_up(reason, table.now(), reopens=not table.has_worked(trial))
             done.given_up += 1
         else:
-            ended = replace(ended, next_at=table.now() + _PAUSE * 2 ** (trial.attempts - 1))
+            ended = replace(ended, next_at=table.now() + _PAUSE * 2 ** ((trial.attempts - 1) % ATTEMPTS))
             done.waiting += 1
         table.replace([trial], [replace(ended, window=part) for part in open_parts] if ended.attempts else [])
 
@@ -298,7 +308,7 @@ class Healing:
 def _reason(new: Sequence[Interval], error: FleetlakeError | None) -> str:
     if new:
         return max(new, key=lambda item: item.window.start).proof
-    return str(error) if error is not None else ""
+    return f"{type(error).__name__}: {error}" if error is not None else ""
 
 
 def _is_hopeless(new: Sequence[Interval], error: FleetlakeError | None) -> bool:

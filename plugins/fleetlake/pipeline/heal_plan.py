@@ -78,10 +78,8 @@ class Planning:
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         trials = table.trials()
         due = []
-        for hole in table.holes(_MOST_HOLES):
-            contract = self._parts.contracts.get(hole.dataset)
-            if contract is None or contract.kind is Kind.SNAPSHOT or hole.window.start >= midnight:
-                continue
+        known = [name for name, contract in self._parts.contracts.items() if contract.kind is not Kind.SNAPSHOT]
+        for hole in table.holes(known, run_id, now, midnight, _MOST_HOLES):
             past = Window(hole.window.start, min(hole.window.end, midnight))
             blocked = [item.window for item in trials.get((hole.dataset, hole.scope), ()) if item.blocks(run_id, now)]
             due += [replace(hole, window=part) for part in without(past, blocked)]

@@ -15,8 +15,12 @@ from fleetlake.window import Window
 
 _COLUMNS = (
     "account, dataset, scope, window_start, window_end, attempts, first_at, tried_at, next_at, run_id, reason, gave_up_at,"
-    " reopens, contract_version"
+    " reopens, reopened, contract_version, alerted_at"
 )
+_PROVEN = "c.state IN ('complete', 'empty_confirmed')"
+_SAME_SCOPE = "c.account = t.account AND c.dataset = t.dataset AND c.scope = t.scope"
+_QUIET = dt.timedelta(days=7)
+"""People are not told sooner than that again of the same vehicle and kind of reason."""
 _REASON = 500
 """Characters of a reason that are kept."""
 
@@ -45,7 +49,22 @@ class Trial:
     reason: str | None
     gave_up_at: dt.datetime | None
     reopens: bool
+    reopened: int
     contract_version: str
+    alerted_at: dt.datetime | None
+
+    def given_up(self, reason: str, now: dt.datetime, *, reopens: bool) -> Trial:
+        """It is left to a person, who need not be told again of the same kind of reason."""
+        known = self.alerted_at if kind_of(reason) == kind_of(self.reason) else None
+        return replace(
+            self,
+            reason=reason,
+            run_id=None,
+            next_at=None,
+            gave_up_at=now,
+            reopens=self.reopens and reopens,
+            alerted_at=known,
+        )
 
     def blocks(self, run_id: str, now: dt.datetime) -> bool:
         """A run must leave it alone: it is given up, another run is at it, or its time has not come."""
@@ -90,33 +109,56 @@ class HealTable:
     def reopen(self, versions: Mapping[str, str], *, everything: bool = False) -> int:
         """Try again what was given up and has a new chance: its vehicle could be read since, or its contract is another.
 
+        An entry keeps what is known of it. A success of its vehicle reopens it once, each other version of the contract once
+        more: a day that cannot be read does not come back every night because its vehicle works otherwise.
+
         Args:
             versions: versions of the contracts, by table.
-            everything: a person wants all of it tried again.
+            everything: a person wants all of it tried again, as if it had never been tried.
 
         Returns:
             Entries reopened.
         """
+        if everything:
+            query = "DELETE FROM ops.heal WHERE account = %s AND gave_up_at IS NOT NULL AND dataset = ANY(%s)"
+            return self._connection.execute(query, [self._account, list(versions)]).rowcount
         return self._connection.execute(
-            "DELETE FROM ops.heal t USING unnest(%(tables)s::text[], %(versions)s::text[]) AS v (dataset, version)"
+            "UPDATE ops.heal t SET gave_up_at = NULL, next_at = now(), reopened = t.reopened + 1, contract_version = v.version,"
+            "  reopens = t.reopens AND v.version <> t.contract_version"
+            " FROM unnest(%(tables)s::text[], %(versions)s::text[]) AS v (dataset, version)"
             " WHERE t.account = %(account)s AND t.gave_up_at IS NOT NULL AND v.dataset = t.dataset AND ("
-            "  %(everything)s OR v.version <> t.contract_version OR t.reopens AND EXISTS ("
-            "   SELECT FROM ops.coverage c WHERE c.account = t.account AND c.dataset = t.dataset AND c.scope = t.scope"
-            "   AND c.state IN ('complete', 'empty_confirmed') AND c.recorded_at > t.gave_up_at))",
-            {
-                "tables": list(versions),
-                "versions": list(versions.values()),
-                "account": self._account,
-                "everything": everything,
-            },
+            "  v.version <> t.contract_version OR t.reopens AND EXISTS ("
+            f"   SELECT FROM ops.coverage c WHERE {_SAME_SCOPE} AND {_PROVEN} AND c.recorded_at > t.gave_up_at))",
+            {"tables": list(versions), "versions": list(versions.values()), "account": self._account},
         ).rowcount
 
-    def holes(self, limit: int) -> list[Hole]:
-        """What is self-healing's to mend, oldest first; at most ``limit`` of them."""
+    def holes(self, datasets: Iterable[str], run_id: str, now: dt.datetime, midnight: dt.datetime, limit: int) -> list[Hole]:
+        """What is self-healing's to mend, oldest first.
+
+        Args:
+            datasets: of these tables.
+            run_id: the run that asks; see ``Trial.blocks``.
+            now: the time.
+            midnight: what comes later is the schedule's.
+            limit: so many at most; what is blocked altogether is none of them.
+        """
+        cut = "least(h.window_end, %(midnight)s)"
         rows = self._connection.execute(
-            "SELECT dataset, scope, window_start, window_end FROM ops.hole WHERE account = %s AND next_by = 'self-heal'"
-            " ORDER BY window_start, dataset, scope LIMIT %s",
-            [self._account, limit],
+            "SELECT dataset, scope, window_start, window_end FROM ops.hole h"
+            " WHERE account = %(account)s AND next_by = 'self-heal' AND dataset = ANY(%(datasets)s)"
+            f" AND {cut} - h.window_start > coalesce((SELECT sum(least(t.window_end, {cut}) - greatest(t.window_start, h.window_start))"
+            "  FROM ops.heal t WHERE t.account = h.account AND t.dataset = h.dataset AND t.scope = h.scope"
+            f"  AND t.window_start < {cut} AND t.window_end > h.window_start AND (t.gave_up_at IS NOT NULL"
+            "   OR t.run_id IS DISTINCT FROM %(run_id)s AND t.next_at > %(now)s)), interval '0')"
+            " ORDER BY window_start, dataset, scope LIMIT %(limit)s",
+            {
+                "account": self._account,
+                "datasets": list(datasets),
+                "run_id": run_id,
+                "now": now,
+                "midnight": midnight,
+                "limit": limit,
+            },
         )
         return [Hole(dataset=row[0], scope=row[1], window=Window(row[2], row[3])) for row in rows]
 
@@ -150,8 +192,12 @@ class HealTable:
                 run_id=run_id,
                 reason=next((trial.reason for trial in old if trial.reason), None),
                 gave_up_at=None,
-                reopens=True,
+                reopens=all(trial.reopens for trial in old),
+                reopened=max((trial.reopened for trial in old), default=0),
                 contract_version=versions[piece.dataset],
+                alerted_at=max((trial.alerted_at for trial in old if trial.alerted_at), default=None)
+                if all(trial.alerted_at for trial in old)
+                else None,
             )
             self.replace(old, [*(part for trial in old for part in _rest(trial, piece.window)), new])
             kept = [trial for trial in known.get((piece.dataset, piece.scope), ()) if trial not in old]
@@ -166,7 +212,7 @@ class HealTable:
             )
         for trial in new:
             self._connection.execute(
-                f"INSERT INTO ops.heal ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                f"INSERT INTO ops.heal ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 [
                     self._account,
                     trial.dataset,
@@ -181,7 +227,9 @@ class HealTable:
                     trial.reason[:_REASON] if trial.reason else None,
                     trial.gave_up_at,
                     trial.reopens,
+                    trial.reopened,
                     trial.contract_version,
+                    trial.alerted_at,
                 ],
             )
 
@@ -194,22 +242,54 @@ class HealTable:
         ).fetchone()
         return bool(row and row[0])
 
-    def unannounced(self) -> list[tuple[str, str, int, float]]:
-        """What was given up and nobody was told: dataset, reason, scopes, days; the greatest loss first."""
+    def newly_lost(self) -> list[tuple[str, str, int, float]]:
+        """What was given up and people are to be told now: dataset, kind of reason, scopes, days; the greatest loss first.
+
+        Exactly these entries are marked as told. Left out are vehicles of which people know for the same kind of reason: they
+        are told again when it had worked in between and ``_QUIET`` has passed.
+        """
         rows = self._connection.execute(
-            "SELECT dataset, coalesce(split_part(reason, ':', 1), ''), count(DISTINCT scope)::int,"
-            " sum(extract(epoch FROM window_end - window_start))::float / 86400 FROM ops.heal"
-            " WHERE account = %s AND gave_up_at IS NOT NULL AND alerted_at IS NULL GROUP BY 1, 2 ORDER BY 4 DESC, 1, 2",
-            [self._account],
+            "WITH lost AS (SELECT t.*, coalesce(split_part(t.reason, ':', 1), '') AS kind FROM ops.heal t"
+            "  WHERE t.account = %(account)s AND t.gave_up_at IS NOT NULL AND t.alerted_at IS NULL"
+            "), new AS (SELECT * FROM lost t WHERE NOT EXISTS (SELECT FROM ops.told o"
+            "  WHERE (o.account, o.dataset, o.scope, o.kind) = (t.account, t.dataset, t.scope, t.kind)"
+            "  AND (o.told_at > now() - %(quiet)s OR NOT EXISTS ("
+            f"   SELECT FROM ops.coverage c WHERE {_SAME_SCOPE} AND {_PROVEN} AND c.recorded_at > o.told_at)))"
+            "), marked AS (UPDATE ops.heal t SET alerted_at = now() FROM new WHERE"
+            "  (t.account, t.dataset, t.scope, t.window_start) = (new.account, new.dataset, new.scope, new.window_start)"
+            "), noted AS (INSERT INTO ops.told (account, dataset, scope, kind, told_at)"
+            "  SELECT DISTINCT account, dataset, scope, kind, now() FROM new"
+            "  ON CONFLICT (account, dataset, scope, kind) DO UPDATE SET told_at = excluded.told_at)"
+            " SELECT dataset, kind, count(DISTINCT scope)::int,"
+            " sum(extract(epoch FROM window_end - window_start))::float / 86400 FROM new GROUP BY 1, 2 ORDER BY 4 DESC, 1, 2",
+            {"account": self._account, "quiet": _QUIET},
         )
         return [(row[0], row[1], row[2], row[3]) for row in rows]
 
-    def announced(self) -> None:
-        """People were told of everything that is given up."""
+    def raise_alert(self, subject: str, message: str, dag_id: str, run_id: str) -> None:
+        """Keep what people are to be told; sending is another step."""
         self._connection.execute(
-            "UPDATE ops.heal SET alerted_at = now() WHERE account = %s AND gave_up_at IS NOT NULL AND alerted_at IS NULL",
-            [self._account],
+            "INSERT INTO ops.alert (account, subject, message, dag_id, run_id) VALUES (%s, %s, %s, %s, %s)",
+            [self._account, subject, message, dag_id, run_id],
         )
+
+    def unsent(self) -> tuple[int, str, str] | None:
+        """The oldest alert that was not sent, which no other process is sending: number, subject, message."""
+        row = self._connection.execute(
+            "SELECT alert_id, subject, message FROM ops.alert WHERE account = %s AND sent_at IS NULL"
+            " ORDER BY alert_id LIMIT 1 FOR UPDATE SKIP LOCKED",
+            [self._account],
+        ).fetchone()
+        return (row[0], row[1], row[2]) if row else None
+
+    def sent(self, alert_id: int) -> None:
+        """An alert was sent."""
+        self._connection.execute("UPDATE ops.alert SET sent_at = clock_timestamp() WHERE alert_id = %s", [alert_id])
+
+
+def kind_of(reason: str | None) -> str:
+    """Kind of a reason: its words before the colon, as ``newly_lost`` reads it."""
+    return (reason or "").partition(":")[0]
 
 
 def _rest(trial: Trial, taken: Window) -> list[Trial]:
@@ -217,7 +297,8 @@ def _rest(trial: Trial, taken: Window) -> list[Trial]:
 
 
 def _trial(row: Sequence[Any]) -> Trial:
-    _, dataset, scope, start, end, attempts, first_at, tried_at, next_at, run_id, reason, gave_up_at, reopens, version = row
+    _, dataset, scope, start, end, attempts, first_at, tried_at, next_at, run_id, reason, gave_up_at, *more = row
+    reopens, reopened, version, alerted_at = more
     return Trial(
         dataset=dataset,
         scope=scope,
@@ -230,5 +311,7 @@ def _trial(row: Sequence[Any]) -> Trial:
         reason=reason,
         gave_up_at=gave_up_at,
         reopens=reopens,
+        reopened=reopened,
         contract_version=version,
+        alerted_at=alerted_at,
     )

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from fleetlake.contracts import load_contracts
-from fleetlake.errors import DataError
+from fleetlake.errors import FleetlakeError, StoreConflict, StoreUnavailable
+from fleetlake.pipeline.entries import BatchEntry
 from fleetlake.pipeline.fingerprint import reading_of
 from fleetlake.pipeline.publish import Summary
 from fleetlake.pipeline.replay import Replayer
@@ -127,33 +128,54 @@ class _Redrive:
 
     def run(self, datasets: Sequence[str] | None, entries: Sequence[str] | None) -> RedriveReport:
         report = RedriveReport()
-        loads = self._chosen(datasets, entries)
+        loads = self._chosen(datasets, entries, report)
+        report.errors += self._rest_older_than_journal(loads)
         if not loads:
             return report
         before = self._open(loads)
         with Replayer(self._settings, self._account.vendor, warehouse=self._warehouse) as replayer:
-            found = replayer.of_loads(loads)
-            for entry in found:
-                # Each for itself: one that cannot be read does not stop the others.
+            for name in replayer.names_of_loads(loads):
+                # Each for itself: one that cannot be read, or whose feed is gone, does not stop the others.
                 summary = Summary()
                 try:
+                    entry = replayer.entry(name)
+                    if not isinstance(entry, BatchEntry):
+                        continue
                     replayer.replay([entry], summary=summary)
-                except DataError as error:
-                    log.warning("load %s cannot be judged again: %s", entry.load_id, error)
-                    report.errors.append(f"{entry.load_id}: {error}")
+                except (StoreUnavailable, StoreConflict):
+                    raise
+                except FleetlakeError as error:
+                    log.warning("%s cannot be judged again: %s", name.path, error)
+                    report.errors.append(f"{name.path}: {error}")
                     continue
                 report.loads += 1
                 for table, counts in summary.counts.items():
                     report.rows[table] = report.rows.get(table, 0) + counts["inserted"] + counts["updated"]
                     report.released += entry.state == "held" and not counts["held"]
                 self._supersede(entry.load_id, entry.name.dataset)
-        known = {entry.load_id for entry in found}
-        report.errors += [f"{load}: it was published before there was a journal" for load in loads if load not in known]
         self._count(report, before)
         log.info("judged again: %s", report.as_dict())
         return report
 
-    def _chosen(self, datasets: Sequence[str] | None, entries: Sequence[str] | None) -> list[str]:
+    def _rest_older_than_journal(self, loads: list[str]) -> list[str]:
+        """Take loads without an entry out, and let them rest until the reading changes: nothing can judge them again."""
+        rows = self._connection.execute(
+            "SELECT i.load_id FROM unnest(%s::text[]) AS i (load_id) WHERE NOT EXISTS ("
+            " SELECT FROM ops.load l WHERE l.load_id = i.load_id AND l.journal IS NOT NULL)",
+            [loads],
+        )
+        old = [row[0] for row in rows]
+        loads[:] = [load for load in loads if load not in set(old)]
+        for table, reading in self._readings.items() if old else ():
+            for query in (
+                "UPDATE ops.quarantine SET reading = %s WHERE resolved_at IS NULL AND account = %s AND dataset = %s"
+                " AND load_id = ANY(%s)",
+                "UPDATE ops.load SET reading = %s WHERE state = 'held' AND account = %s AND dataset = %s AND load_id = ANY(%s)",
+            ):
+                self._connection.execute(query, [reading, self._account.name, table, old])
+        return [f"{load}: it was published before there was a journal" for load in old]
+
+    def _chosen(self, datasets: Sequence[str] | None, entries: Sequence[str] | None, report: RedriveReport) -> list[str]:
         """Loads to judge again."""
         if entries is not None:
             rows = self._connection.execute(
@@ -174,18 +196,19 @@ class _Redrive:
                 {"account": self._account.name, "table": table, "reading": reading, "forced": datasets is not None},
             )
             found += [row[0] for row in rows]
-            found += self._now_known(self._contracts[table])
+            found += self._now_known(self._contracts[table], report)
         return list(dict.fromkeys(found))
 
-    def _now_known(self, contract: Contract) -> Iterator[str]:
+    def _now_known(self, contract: Contract, report: RedriveReport) -> Iterator[str]:
         """Loads with rows that were set aside because they refer to something unknown, which is known by now."""
         columns = {column.name: column for column in contract.columns if column.references}
         if not columns:
             return
         values: dict[str, dict[Any, set[str]]] = defaultdict(lambda: defaultdict(set))
         rows = self._connection.execute(
-            "SELECT column_name, raw_row, load_id FROM ops.quarantine WHERE resolved_at IS NULL AND account = %s"
-            " AND dataset = %s AND check_name = 'references' AND column_name = ANY(%s)",
+            "SELECT q.column_name, q.raw_row, q.load_id FROM ops.quarantine q JOIN ops.load l USING (load_id)"
+            " WHERE q.resolved_at IS NULL AND q.account = %s AND q.dataset = %s AND q.check_name = 'references'"
+            " AND q.column_name = ANY(%s) AND l.journal IS NOT NULL",
             [self._account.name, contract.table, list(columns)],
         )
         for name, raw, load in rows:
@@ -199,7 +222,15 @@ class _Redrive:
         )
         for load, place in held:
             # A held batch has no entries: the journal tells what was unknown in it.
-            for name, unknown in self._journal.read(place).get("references", {}).items():
+            try:
+                told = self._journal.read(place)
+            except (StoreUnavailable, StoreConflict):
+                raise
+            except FleetlakeError as error:
+                log.warning("%s cannot be judged again: %s", place, error)
+                report.errors.append(f"{place}: {error}")
+                continue
+            for name, unknown in told.get("references", {}).items():
                 if name in columns:
                     for value in unknown:
                         values[name][value].add(load)
