@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS ops.usage (
     started_at timestamptz NOT NULL,
     ended_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+ALTER TABLE ops.usage ADD COLUMN IF NOT EXISTS is_scheduled boolean NOT NULL DEFAULT false;
 CREATE INDEX IF NOT EXISTS usage_feed ON ops.usage (account, feed, ended_at);
 CREATE INDEX IF NOT EXISTS usage_run ON ops.usage (dag_id, run_id);
 ALTER TABLE ops.read ADD COLUMN IF NOT EXISTS rows bigint;
@@ -34,6 +35,7 @@ COMMENT ON COLUMN ops.usage.dag_id IS 'DAG of the task.';
 COMMENT ON COLUMN ops.usage.run_id IS 'Run of that DAG.';
 COMMENT ON COLUMN ops.usage.feed IS 'Feed that was read.';
 COMMENT ON COLUMN ops.usage.lane IS 'Lane of the account''s quota: live, scheduled, backfill.';
+COMMENT ON COLUMN ops.usage.is_scheduled IS 'A run of the schedule, which reads a window right after its end.';
 COMMENT ON COLUMN ops.usage.is_first IS 'The first feed of its task: the login of the task is among its requests.';
 COMMENT ON COLUMN ops.usage.scopes IS 'Vehicles or devices asked about [count].';
 COMMENT ON COLUMN ops.usage.scope_days IS 'Vehicles times the days asked about [day]; of lists the number of lists.';

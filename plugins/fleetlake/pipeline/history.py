@@ -72,7 +72,8 @@ class History:
         by_scope: the average per vehicle; empty for batches.
         pages_per_row, bytes_per_row: how pages and bytes grow with rows.
         rows_again: rows that each page after the first brings once more: some lists are read with overlapping pages.
-        edge_days: days that a read brings beyond its window: some vendors are asked for more than is wanted.
+        edge_days: days that a read brings beyond its window: some vendors are asked for more than is wanted. ``edge_seen``:
+            those that the reads of the history brought: after a window that has just ended there is nothing yet.
         weekend: bytes of a Saturday or Sunday relative to the average day of the history; ``workday`` of another day.
         spread: how much the dates of the history differ in bytes, relative; ``page_spread`` in pages.
         rows_per_byte: by table.
@@ -91,6 +92,7 @@ class History:
     bytes_per_row: float = 0.0
     rows_again: float = 0.0
     edge_days: float = 0.0
+    edge_seen: float = 0.0
     weekend: float = 1.0
     workday: float = 1.0
     spread: float = _UNKNOWN
@@ -125,10 +127,9 @@ class History:
         usual = self.by_scope.get(scope, self.fleet)
         return max(usual.pages * reads + self.pages_per_row * self._more_rows(usual, reads, weight), reads)
 
-    @staticmethod
-    def _more_rows(usual: Typical, reads: float, weight: float) -> float:
-        """Rows of some reads beyond those of as many usual ones; the edges are the same."""
-        return usual.rows * (weight - usual.days * reads)
+    def _more_rows(self, usual: Typical, reads: float, weight: float) -> float:
+        """Rows of some reads beyond those of as many usual ones."""
+        return usual.rows * (weight - usual.days * reads + (self.edge_days - self.edge_seen) * reads)
 
     def rows(self, size: float, tables: Iterable[str]) -> float:
         """Rows in so many bytes."""
@@ -188,6 +189,10 @@ FROM (
     ORDER BY usage_id DESC LIMIT 200
 ) steps
 """
+_SCHEDULED = """
+SELECT sum(scope_days) FILTER (WHERE is_scheduled) / nullif(sum(scope_days), 0)
+FROM (SELECT * FROM ops.usage WHERE account = %s AND feed = %s ORDER BY usage_id DESC LIMIT 500) steps
+"""
 _ROWS = """
 SELECT dataset, sum(rows_read)::float / nullif(sum(bytes), 0), sum(rows_outside_window)::float / nullif(sum(rows_read), 0)
 FROM (SELECT * FROM ops.load WHERE account = %s AND feed = %s AND state = 'published' ORDER BY published_at DESC LIMIT 2000) l
@@ -209,9 +214,12 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
         return _default(feed)
     length = days / reads
     loads = connection.execute(_ROWS, key).fetchall()
-    edge = _edge_days(feed, length, max((float(row[2] or 0) for row in loads), default=0.0))
-    pages_per_row = _slope(reads, found, pages, crossed, squared)
     fetched = size * max((float(row[1] or 0) for row in loads[:1]), default=0.0)
+    outside = fetched * max((float(row[2] or 0) for row in loads[:1]), default=0.0)
+    edge = _edge_days(feed, length, outside / found if found else 0.0)
+    row = connection.execute(_SCHEDULED, key).fetchone()
+    scheduled = float(row[0]) if row and row[0] is not None else 0.0
+    pages_per_row = _slope(reads, found, pages, crossed, squared)
     rows_again = max(0.0, fetched - found) / (pages - reads) if pages > reads and feed.batch == 1 else 0.0
     steps = {row[0]: row[1:] for row in connection.execute(_STEPS, key)}
     row = connection.execute(_LOGINS, [account.name]).fetchone()
@@ -258,7 +266,8 @@ def history_of(connection: psycopg.Connection[Any], account: Account, feed: Feed
         pages_per_row=pages_per_row,
         bytes_per_row=fleet.bytes / usual_rows if usual_rows > 0 else 0.0,
         rows_again=rows_again,
-        edge_days=edge,
+        edge_days=edge / (1 - scheduled / 2),
+        edge_seen=edge,
         weekend=weekend,
         workday=workday,
         spread=_relative_spread(scaled) * math.sqrt(length) if len(dates) > 1 else _USUAL_SPREAD,

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 _INSERT = """
 INSERT INTO ops.usage (account, dag_id, run_id, feed, lane, is_first, scopes, scope_days, reads, reads_done, pages, requests,
-    bytes, answer_s, waited_s, total_s, backfill_rate_per_s, burst, started_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    bytes, answer_s, waited_s, total_s, backfill_rate_per_s, burst, started_at, is_scheduled)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
@@ -76,7 +76,7 @@ def recorded(warehouse: Warehouse, run: Run, feed: str, *, is_first: bool) -> It
             row = [
                 run.account.name, run.dag_id, run.run_id, feed, run.lane.value, is_first, step.scopes, step.scope_days,
                 step.reads, step.done, step.pages, meter.requests, meter.bytes, meter.answer_s, meter.waited_s,
-                time.monotonic() - started, meter.backfill_rate_per_s, meter.burst, started_at,
+                time.monotonic() - started, meter.backfill_rate_per_s, meter.burst, started_at, run.mode == "stream",
             ]  # fmt: skip
             if meter.requests or step.reads:
                 try:

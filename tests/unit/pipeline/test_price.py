@@ -36,9 +36,11 @@ def test_days_are_priced_right_from_reads_of_a_week():
 
 def test_what_is_asked_beyond_the_window_is_paid_per_read():
     """Half a day on both sides: a read of three days brings four, three reads of a day bring six."""
-    wide = history(fleet=Typical(pages=1, bytes=4000, rows=10, days=3), edge_days=1.0)
+    wide = history(fleet=Typical(pages=1, bytes=4000, rows=10, days=3), edge_days=1.0, edge_seen=1.0)
     assert wide.bytes("any", 1, 3) == pytest.approx(4000)
     assert wide.bytes("any", 3, 3) == pytest.approx(6000)
+    at_midnight = history(fleet=Typical(pages=1, bytes=3500, rows=10, days=3), edge_days=1.0, edge_seen=0.5)
+    assert at_midnight.bytes("any", 3, 3) == pytest.approx(6000), "the schedule sees only what is before its window"
 
 
 def test_pages_that_overlap_bring_no_rows_twice_where_there_is_one_page():
