@@ -154,3 +154,30 @@ def test_a_batch_held_for_unknown_vehicles_is_released_when_they_are_known(place
     assert (report.loads, report.released) == (1, 1)
     place.assert_true("omnicomm.fuel_level", Window.day(DAY))
     assert redrive(place.settings, place.accounts["omnicomm"]).loads == 0
+
+
+def test_one_load_that_cannot_be_judged_stops_no_other_and_one_older_than_the_journal_rests(strict):
+    place = strict("powunity.trip", lambda columns, _: columns["distance_m"]["logicalTypeOptions"].update(maximum=8000))
+    load_trips(place)
+    for day in ("2026-11-19", "2026-11-18", "2026-11-17"):
+        place.load("powunity", place.run("powunity", day), ["trips"], "devices")
+    [(first, journal), *others] = place.sql(
+        "SELECT load_id, journal FROM ops.load WHERE load_id IN (SELECT load_id FROM ops.quarantine) ORDER BY 1"
+    )
+    assert others
+    account = place.accounts["powunity"]
+
+    def change(reading, place_of_first):
+        with place.warehouse.session() as connection:
+            connection.execute("UPDATE ops.quarantine SET reading = %s", [reading])
+            connection.execute("UPDATE ops.load SET journal = %s WHERE load_id = %s", [place_of_first, first])
+            connection.commit()
+
+    change("another", journal.replace("/20", "/19"))
+    damaged = redrive(place.settings, account)
+    assert (damaged.loads, len(damaged.errors)) == (len(others), 1)
+    assert "no such journal entry" in damaged.errors[0]
+    change("one more", None)
+    old = redrive(place.settings, account)
+    assert (old.loads, old.errors) == (len(others), [f"{first}: it was published before there was a journal"])
+    assert redrive(place.settings, account).errors == [], "it is not told again every hour"
