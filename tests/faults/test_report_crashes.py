@@ -28,7 +28,7 @@ from fleetlake.vendors.rcs.source import RcsSource
 from fleetlake.warehouse import Warehouse
 from fleetlake.window import Window
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_OF = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
@@ -77,7 +77,7 @@ class Place:
 
     def python(self, *arguments, check=False):
         return subprocess.run(
-            [sys.executable, *arguments], env=self.env, capture_output=True, text=True, check=check, timeout=200
+            [sys.executable, *arguments], env=self.env, capture_output=True, text=True, check=check, timeout=280
         )
 
     def run(self, day, moment="never", *more):

@@ -49,9 +49,12 @@ _TAIL = """
 - **Killed.** dlt keeps its place with the data: a run that is killed in extraction begins again, in chunks at the last chunk.
   fleetlake commits each page as it comes and goes on after the last.
 - **Late.** A lag is a guess: too short loses rows, long enough asks every night for what did not change. fleetlake learns how late a
-  vendor's rows are and starts wide while it knows nothing ([how](lateness.md)).
-- **Lies.** dlt takes an answer that looks like one for what the vendor has. fleetlake deletes on the strength of an answer only when it is
-  proven whole and a second reading agrees; the run says `incomplete` otherwise, which is why it ends with 1.
+  vendor's rows are and starts wide while it knows nothing ([how](late-data.md)).
+- **Lies.** dlt takes an answer that looks like one for what the vendor has; so replacing days deletes what a short answer lacks. fleetlake
+  deletes on the strength of an answer only when it is plausible and a second reading lacks the same rows; until then it shows what it
+  knew, which is why lost and wrong are not 0 while the vendor lies. Its runs end with 0 here because these days were proven before, and
+  no answer takes a proof away; the doubt stands in `ops.coverage_attempt`. Repeated pages come one request late: for three days of eight
+  bikes most of them still bring what is there, by luck.
 - **Deletions.** By key nothing is ever seen to be gone. Replacing days sees it, except for a device-day whose answer became empty: there
   is no row that would carry its merge key.
 - **Jobs.** Between the vendor's answer and the first commit of dlt nothing remembers the token. [Ours](jobs.md) does not post again, but
@@ -77,16 +80,10 @@ def render(about: Mapping[str, str], figures: Sequence[Mapping[str, Any]]) -> st
         figures: as ``Figures.as_dict``.
     """
     text = _HEAD.format(**about)
-    scenario = None
-    for item in figures:
-        if item["scenario"] != scenario:
-            scenario = item["scenario"]
-            text += f"## {scenario[0].upper()}{scenario[1:]}\n\n"
-            text += (
-                "| | lost | wrong | stale | twice | requests | exit | |\n| --- | --: | --: | --: | --: | --: | --- | --- |\n"
-            )
-            table = [one for one in figures if one["scenario"] == scenario]
-            text += "".join(_row(one) for one in table) + "\n"
+    for scenario in dict.fromkeys(item["scenario"] for item in figures):
+        text += f"## {scenario[0].upper()}{scenario[1:]}\n\n"
+        text += "| | lost | wrong | stale | twice | requests | exit | |\n| --- | --: | --: | --: | --: | --: | --- | --- |\n"
+        text += "".join(_row(item) for item in figures if item["scenario"] == scenario) + "\n"
     return text.rstrip("\n") + "\n" + _TAIL
 
 
