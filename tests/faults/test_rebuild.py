@@ -133,8 +133,8 @@ def sql(settings, *statements):
 def house(tmp_path_factory, make_database):
     """All vendors, two days, loaded the way the DAGs do; then the sandbox is stopped.
 
-    Among it: days read again, rows marked deleted, a stream that went on, a report job, rows in quarantine, a batch that is
-    held, reads that failed, a run that was killed half-way.
+    Among it: days read again, an answer that was not believed, a row marked deleted, a stream that went on, a report job, rows
+    in quarantine, a batch that is held, reads that failed.
     """
     home = tmp_path_factory.mktemp("house")
     settings = Settings(
@@ -159,18 +159,26 @@ def house(tmp_path_factory, make_database):
                 place.load_health(day)
                 place.load_bikes(day)
         with sandbox.faults("short_page:vendor=powunity,path=*/trips*"):
-            for name in ("short", "short again"):
-                place.load_bikes(FIRST, run_id=name, force=True)
+            place.load_bikes(FIRST, run_id="half", force=True)
         with sandbox.faults("500:vendor=powunity,path=*/stops*,count=6"), pytest.raises(FleetlakeError):
             place.load_bikes(SECOND, run_id="fails", force=True)
         with pytest.raises(BatchHeld):
             place.load("omnicomm", place.run("omnicomm", SECOND, run_id="held"), ["statistics"], "vehicle_tree")
+    # Somebody deletes a trip, of the car that has most of them.
+    [(trip, _)] = place.sql(
+        "SELECT min(trip_id), count(*) FROM suivideflotte.trip GROUP BY vehicle_id ORDER BY 2 DESC, 1 LIMIT 1"
+    )
+    assumptions = {**ASSUMPTIONS, "suivideflotte.deleted_trips": str(trip)}
+    later = replace(small, state_dir=home / "later", rooms=("suivideflotte",), assumptions=assumptions)
+    with running(later) as place.sandbox:
+        run = place.run("suivideflotte", FIRST, run_id="deleted", force=True)
+        place.load("suivideflotte", run, ["trips"], "vehicles")
         place.build()
         place.warehouse.close()
     loaded = House(place.settings)
     [(deleted, aside, held, failed, cursors)] = sql(
         loaded.settings,
-        "SELECT (SELECT count(*) FROM powunity.trip WHERE deleted_at IS NOT NULL), (SELECT count(*) FROM ops.quarantine),"
+        "SELECT (SELECT count(*) FROM suivideflotte.trip WHERE deleted_at IS NOT NULL), (SELECT count(*) FROM ops.quarantine),"
         " (SELECT count(*) FROM ops.load WHERE state = 'held'), (SELECT count(*) FROM ops.coverage_attempt),"
         " (SELECT count(*) FROM ops.cursor)",
     )
