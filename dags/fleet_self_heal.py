@@ -10,6 +10,8 @@ who know what they cost.
 Start it by hand with `again` to try everything that was given up, with `account` for one account only.
 """
 
+from typing import Any
+
 from airflow.sdk import DAG, TaskGroup
 from fleetlake.operators.heal import (
     HealCloseOperator,
@@ -23,7 +25,7 @@ from fleetlake.operators.heal import (
 with DAG(**heal_dag("fleet_self_heal", doc=__doc__)):
     for account in all_accounts():
         with TaskGroup(account.name, tooltip=f"{account.vendor}, connection {account.conn_id}"):
-            at = {"account": account.name, "pool": account.pool}
+            at: dict[str, Any] = {"account": account.name, "pool": account.pool}
             # The next hour is its retry: holes do not wait for it.
             redrive = HealRedriveOperator(task_id="take_up_aside", retries=0, **at)
             plan = HealPlanOperator(task_id="plan_holes", **at)
