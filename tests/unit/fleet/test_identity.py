@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import itertools
 import random
 from typing import Any
@@ -268,7 +269,7 @@ def test_keys_stay_when_another_vendor_starts_to_tell_of_the_vehicle() -> None:
 def test_ten_thousand_vehicles_are_matched_at_once() -> None:
     entities = [entity("rcs", str(n), vin=f"W{n:016d}", plate=f"P{n}") for n in range(10_000)]
     entities += [entity("suivideflotte", str(n), plate=f"P{n}") for n in range(10_000)]
-    started = dt.datetime.now(dt.UTC)
+    started = time.process_time()
     found = resolve(entities, VehicleFile())
     assert len(found.vehicles) == 10_000
-    assert dt.datetime.now(dt.UTC) - started < dt.timedelta(seconds=5)
+    assert time.process_time() - started < 5, "a second of a quiet machine, whatever else runs on it"
