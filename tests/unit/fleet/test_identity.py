@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 import itertools
 import random
+import time
 from typing import Any
 
 import pytest
