@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +27,25 @@ def until(what, condition, seconds):
     return value
 
 
+class Started(subprocess.Popen):
+    """A command under way; what it has said so far can be read."""
+
+    def __init__(self, command, env):
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - as long as it runs
+        # Unbuffered: what was said is there to be read.
+        super().__init__(command, env={**env, "PYTHONUNBUFFERED": "1"}, stdout=self._out, stderr=self._err)
+
+    def stdout_text(self):
+        return self._text(self._out)
+
+    def stderr_text(self):
+        return self._text(self._err)
+
+    @staticmethod
+    def _text(file):
+        return os.pread(file.fileno(), 1 << 20, 0).decode()
+
+
 class Living:
     """The running stack of a test session.
 
@@ -39,16 +59,21 @@ class Living:
         self.api = stack.api()
         self.control = stack.sandbox_state()["urls"]["control"]
 
-    def command(self, *arguments):
+    def command(self, *arguments, timeout=120):
         """A `fleetlake` command against this stack; gives its standard output."""
-        return self._run([str(BIN / "fleetlake"), *arguments], {"FLEETLAKE_HOME": str(self.stack.home)})
+        return self._run([str(BIN / "fleetlake"), *arguments], {"FLEETLAKE_HOME": str(self.stack.home)}, timeout)
+
+    def start(self, *arguments):
+        """A `fleetlake` command against this stack that is left running."""
+        return Started([str(BIN / "fleetlake"), *arguments], {**os.environ, "FLEETLAKE_HOME": str(self.stack.home)})
 
     def airflow(self, *arguments):
         """An `airflow` command in this stack's environment."""
         return self._run([str(BIN / "airflow"), *arguments], self.stack.environment())
 
-    def _run(self, command, env):
-        done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=120)
+    def _run(self, command, env, timeout=120):
+        env = {**os.environ, **env}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=timeout)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

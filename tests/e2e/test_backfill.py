@@ -1,8 +1,10 @@
-"""A backfill made by Airflow's own command while the schedule is on: it ends, equals truth, and keeps to the pool."""
+"""Backfills while the schedule is on, by Airflow's own command and by ours: they end, equal truth, and keep to the pool."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
+import signal
 
 import pytest
 from fleetlake.accounts import load_accounts
@@ -41,18 +43,46 @@ def test_fourteen_days_of_telemetry_beside_the_schedule(living):
     assert holes == []
 
 
-def test_backfills_of_the_other_dags_equal_truth(living):
+def test_fleetlake_backfill_prices_loads_and_proves_the_other_dags(living):
+    """`fleetlake backfill` from price to proof: two vendors, three DAGs, two accounts of one vendor."""
     first = YESTERDAY - dt.timedelta(days=1)
-    for dag_id in ("rcs_health_reports", "powunity_trips", "powunity_trips__south"):
-        living.api.set_paused(dag_id, False)
-        living.airflow(
-            "backfill", "create", "--dag-id", dag_id, "--from-date", str(first), "--to-date", str(YESTERDAY),
-            "--max-active-runs", "2",
-        )  # fmt: skip
-    for dag_id in ("rcs_health_reports", "powunity_trips", "powunity_trips__south"):
-        living.wait_for_runs(dag_id, [first, YESTERDAY], 600)
-    for table in ("rcs.health_report", "rcs.trouble"):
+    bikes = [f"powunity.{name}" for name in ("position", "event", "trip", "stop", "summary")]
+    health = ["rcs.health_report", "rcs.trouble"]
+    options = [word for table in [*bikes, *health] for word in ("--dataset", table)]
+    options += ["--from", str(first), "--to", str(YESTERDAY)]
+    plans = {plan["dag_id"]: plan for plan in map(json.loads, living.command("plan", *options, "--json").splitlines())}
+    assert set(plans) == {"rcs_health_reports", "powunity_trips", "powunity_trips__south"}
+    assert plans["powunity_trips"]["command"].startswith("airflow backfill create --dag-id powunity_trips ")
+    shown = living.command("backfill", *options, "--yes", "--unpause", timeout=900)
+    assert "powunity_trips: Airflow would make 2 runs" in shown
+    for table in [*bikes, *health]:
+        assert f"{table}: " in shown
+    assert "hole:" not in shown
+    for table in health:
         living.assert_equals_truth(table, "main", "main", first, YESTERDAY)
     for account in ("north", "south"):
-        for name in ("position", "event", "trip", "stop", "summary"):
-            living.assert_equals_truth(f"powunity.{name}", account, account, first, YESTERDAY)
+        for table in bikes:
+            living.assert_equals_truth(table, account, account, first, YESTERDAY)
+    assert "nothing to read" in living.command("backfill", *options, "--yes"), "all is proven: Airflow is not even asked"
+
+
+def test_ctrl_c_leaves_the_backfill_running_and_follow_attaches_to_it(living):
+    day = YESTERDAY - dt.timedelta(days=3)
+    options = ["--dataset", "powunity.summary", "--account", "north", "--from", str(day), "--to", str(day)]
+    slow = {"kind": "slow", "vendor": "powunity", "path": "*/devices", "seconds": 10}
+    living.sandbox("PUT", "/faults", json=[slow])
+    following = living.start("backfill", *options, "--yes", "--unpause")
+    try:
+        until("no backfill is made", lambda: living.api.running_backfill("powunity_trips"), 120)
+        found = living.api.running_backfill("powunity_trips")
+        until("it is not followed", lambda: "0 of 1 days" in following.stderr_text(), 120)
+        following.send_signal(signal.SIGINT)
+        assert following.wait(60) == 130
+        assert f"fleetlake backfill --follow {found['id']}" in following.stderr_text()
+    finally:
+        following.kill()
+        living.sandbox("DELETE", "/faults")
+    shown = living.command("backfill", "--follow", str(found["id"]), timeout=600)
+    assert "powunity.summary: " in shown
+    assert "hole:" not in shown
+    living.assert_equals_truth("powunity.summary", "north", "north", day, day)

@@ -10,7 +10,8 @@ class Eta:
     """Time left of work whose parts differ in size.
 
     The work is told in any unit that grows with time: planned seconds are best. What is done is known only when a part ends,
-    so the speed is that up to the last end, and the end stays where it is until another part ends or is late.
+    so the speed is that from the first such end to the last: what it took until the first one ended (starting up, and what
+    follows the work of each part) says nothing about the rest. The end stays where it is until another part ends or is late.
 
     Args:
         work: all of it.
@@ -24,6 +25,7 @@ class Eta:
         self._before = min(done, self._work)
         self._done = self._before
         self._at = 0.0
+        self._first: tuple[float, float] | None = None
 
     @property
     def share(self) -> float:
@@ -40,14 +42,16 @@ class Eta:
         done = min(done, self._work)
         if done > self._done:
             self._done, self._at = done, elapsed
+            self._first = self._first or (done, elapsed)
 
     def left(self, elapsed: float) -> float:
         """Seconds left."""
         todo = self._work - self._done
         if todo <= 0:
             return 0.0
+        start, began = self._first if self._first and self._done > self._first[0] else (self._before, 0.0)
         trust = _TRUST * self._work
-        seconds_per_unit = (self._at + _TRUST * self._planned) / (self._done - self._before + trust)
+        seconds_per_unit = (self._at - began + _TRUST * self._planned) / (self._done - start + trust)
         late = elapsed - self._at
         # Nothing has ended for a while. The work under way is part of what is left, so up to its usual length that is
         # expected; beyond it, it takes as long again as it is late.

@@ -45,6 +45,15 @@ def test_noisy_speed_and_a_plan_that_is_wrong_by_half(seed):
     assert worst(parts, lambda part: part * noise[part], sum(parts) * 1.5) < 0.15
 
 
+def test_a_slow_start_and_what_follows_each_part_do_not_count_as_speed():
+    """Ten days of ten seconds; the first begins after twenty, and each is told five seconds late."""
+    eta = Eta(100, 100)
+    for day in range(1, 11):
+        eta.update(10 * day, 20 + 10 * day + 5)
+        if day > 1:
+            assert 20 + 10 * day + 5 + eta.left(20 + 10 * day + 5) == pytest.approx(125, rel=0.01)
+
+
 def test_before_anything_is_done_the_plan_speaks():
     eta = Eta(100, 50)
     assert eta.left(0) == pytest.approx(50)
