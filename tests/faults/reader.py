@@ -5,7 +5,9 @@ on standard input, each is answered by a line: how the tries ended, and how long
 
     {"url", "rcs", "key", "take"}                                  read to the end
     {…, "die": {"at": "before" | "after", "page": 17}}             die by SIGKILL around the creation of that page
-    {…, "die": {"after_s": 0.123}}                                 be killed at that moment
+    {…, "die": {"after_s": 0.123}}                                 be killed at that moment, from the start of the process
+    {…, "die": {"after_s": 0.123, "from": "request"}}              the same, from the first request to the vendor, or from
+                                                                   "publishing"; "told_s" says how long it lived after it
     {…, "workers": 8}                                              so many processes at once
     {…, "sleep": {"at": "before", "page": 17}}                     be stopped (SIGSTOP) there; answered when it sleeps
     {"wake": 4711}                                                 let it go on (SIGCONT); answered when it has ended
@@ -63,26 +65,37 @@ def set_trap(raw, order) -> None:
         if "page" in where:
             raw._files = Trap(raw._files, where["at"], where["page"], number)
         elif where.get("at") == "publishing":
-            trap_publishing(number)
+            trap_publishing(lambda number=number: os.kill(os.getpid(), number))
+    if (order.get("die") or {}).get("from") == "publishing":
+        trap_publishing(lambda: os.write(order["tell"], b"x"))
 
 
-def trap_publishing(number: int) -> None:
-    """Send this process a signal before it takes a table's lock."""
+def trap_publishing(act) -> None:
+    """Do something before this process takes a table's lock."""
     from fleetlake.warehouse import Warehouse
 
     publishing = Warehouse.publishing
 
     def trap(*arguments, **named):
-        os.kill(os.getpid(), number)
+        act()
         return publishing(*arguments, **named)
 
     Warehouse.publishing = trap
 
 
-def source(order) -> RcsSource:
-    """The vendor, with a quota that nothing waits for."""
-    config = RcsConfig(**order["rcs"], take=order["take"])
-    return RcsSource(RcsClient(config, gate=LocalGate(1e6, burst=1e6)))
+class Source(RcsSource):
+    """The vendor, with a quota that nothing waits for. It tells when it is first asked."""
+
+    def __init__(self, order) -> None:
+        config = RcsConfig(**order["rcs"], take=order["take"])
+        super().__init__(RcsClient(config, gate=LocalGate(1e6, burst=1e6)))
+        self._tell = order["tell"] if (order.get("die") or {}).get("from") == "request" else None
+
+    def pages(self, *arguments, **named):
+        """As it is."""
+        if self._tell is not None:
+            os.write(self._tell, b"x")
+        return super().pages(*arguments, **named)
 
 
 def read(order) -> int:
@@ -91,7 +104,7 @@ def read(order) -> int:
     set_trap(raw, order)
     window = Window.parse(*order["key"].pop("window"))
     key = ReadKey(**order["key"], window=window)
-    (result,) = extract(raw, source(order), [Read(feed=FEEDS[key.feed], key=key)])
+    (result,) = extract(raw, Source(order), [Read(feed=FEEDS[key.feed], key=key)])
     return 0 if result.error is None and result.is_complete else 3
 
 
@@ -113,7 +126,7 @@ def load(order) -> int:
         lane=Lane.SCHEDULED,
         partition=task["day"],
     )
-    with Pipeline(Settings(**places), account, lambda: source(order)) as pipeline:
+    with Pipeline(Settings(**places), account, lambda: Source(order)) as pipeline:
         set_trap(pipeline._parts.raw, order)
         pipeline.load(run, feeds=["telemetry"], scopes=task["vehicles"])
     return 0
@@ -134,16 +147,26 @@ def fork(order) -> int:
         os._exit(code)
 
 
-def wait_or_kill(child: int, after_s: float | None) -> str:
-    """How the process ended: ``killed``, or its exit code."""
-    if after_s is not None:
+def wait_or_kill(child: int, die, told: int) -> tuple[str, float]:
+    """How the process ended (``killed``, or its exit code), and how long it lived after it told that it is there.
+
+    Args:
+        child: its id.
+        die: when to kill it, if at all.
+        told: becomes readable when the process has come to where its time begins to run.
+    """
+    began = time.monotonic()
+    if "after_s" in die:
         handle = os.pidfd_open(child)
-        ended, _, _ = select.select([handle], [], [], after_s)
+        if "from" in die:
+            select.select([handle, told], [], [])
+            began = time.monotonic()
+        ended, _, _ = select.select([handle], [], [], die["after_s"])
         os.close(handle)
         if not ended:
             os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return "killed" if code == -signal.SIGKILL else str(code)
+    return "killed" if code == -signal.SIGKILL else str(code), time.monotonic() - began
 
 
 def main() -> None:
@@ -157,15 +180,18 @@ def main() -> None:
         began = time.monotonic()
         if "wake" in order:
             os.kill(order["wake"], signal.SIGCONT)
-            answer = {"ended": [wait_or_kill(order["wake"], None)]}
+            answer = {"ended": [wait_or_kill(order["wake"], {}, -1)[0]]}
         else:
-            after_s = (order.get("die") or {}).get("after_s")
+            told, order["tell"] = os.pipe()
             children = [fork(order) for _ in range(order.get("workers", 1))]
             if order.get("sleep"):
                 _, status = os.waitpid(children[0], os.WUNTRACED)
                 answer = {"asleep": children[0]} if os.WIFSTOPPED(status) else {"ended": [str(status)]}
             else:
-                answer = {"ended": [wait_or_kill(child, after_s) for child in children]}
+                ends = [wait_or_kill(child, order.get("die") or {}, told) for child in children]
+                answer = {"ended": [end for end, _ in ends], "told_s": ends[-1][1]}
+            os.close(told)
+            os.close(order["tell"])
         print(json.dumps({**answer, "seconds": time.monotonic() - began}), flush=True)
 
 
