@@ -126,7 +126,8 @@ def test_moments_as_people_type_them_are_accepted(bag, value):
 
 def test_every_task_retries_by_the_error_groups(tasks):
     for name, task in tasks:
-        assert task.retries >= 3, name
+        if not name.endswith(".take_up_aside"):  # the next hour's run is its retry: it keeps no hole waiting
+            assert task.retries >= 3, name
         assert isinstance(task.retry_policy, FleetRetryPolicy), name
         assert task.on_failure_callback, name
         assert task.execution_timeout and task.execution_timeout <= timedelta(hours=6), name
