@@ -286,20 +286,21 @@ def test_a_partition_loaded_by_another_run_is_known(warehouse: Warehouse, of: Co
 
 
 def test_a_read_counts_as_published_when_all_its_datasets_have_it_whole(warehouse: Warehouse, of: Contract) -> None:
-    def read(folder: str, dataset: str, *, is_complete: bool = True) -> ReadRecord:
+    def read(folder: str, dataset: str, *, is_complete: bool = True, clears: int = 0) -> ReadRecord:
         return ReadRecord(
             read=f"{of.name}/{folder}", dataset=dataset, account="north", feed="rides", scope="1", dag_id="d", run_id="r",
-            pages=2, bytes=10, is_complete=is_complete, load_id="L",
+            pages=2, bytes=10, is_complete=is_complete, load_id="L", clears=clears,
         )  # fmt: skip
 
     with warehouse.publishing(of) as tx:
         tx.record_reads(
-            [read("both", "a.a"), read("both", "a.b"), read("one", "a.a"), read("part", "a.a", is_complete=False)]
+            [read("both", "a.a"), read("both", "a.b", clears=1), read("one", "a.a"), read("part", "a.a", is_complete=False)]
         )
-        tx.record_reads([read("both", "a.a", is_complete=False)])  # a complete read stays complete
+        # A complete read stays complete, and was so when it was.
+        tx.record_reads([read("both", "a.a", is_complete=False), read("both", "a.a", clears=2)])
     folders = [f"{of.name}/{name}" for name in ("both", "one", "part", "never")]
-    assert warehouse.published_reads(folders, ["a.a", "a.b"]) == {folders[0]}
-    assert warehouse.published_reads(folders, ["a.a"]) == set(folders[:2])
+    assert warehouse.published_reads(folders, ["a.a", "a.b"]) == {folders[0]: 1}
+    assert warehouse.published_reads(folders, ["a.a"]) == dict.fromkeys(folders[:2], 0)
 
 
 def test_a_cursor_never_moves_back(warehouse: Warehouse, of: Contract) -> None:

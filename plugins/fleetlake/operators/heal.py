@@ -60,6 +60,7 @@ class HealingOperator(FleetOperator):
             window=Window.day(account.start_date),
             lane=Lane.BACKFILL,
             try_number=context["ti"].try_number,
+            clears=getattr(context["dag_run"], "clear_number", None) or 0,
         )
         with Pipeline(settings_with_warehouse(settings), account, lambda: hook_for(account).get_source(run.lane)) as opened:
             yield opened, run

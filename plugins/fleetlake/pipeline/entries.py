@@ -186,6 +186,7 @@ def describe_batch(
             "lane": run.lane.value,
             "mode": run.mode,
             **({"partition": run.partition} if run.partition is not None else {}),
+            **({"clears": run.clears} if run.clears else {}),
         },
         "reads": [_describe_part(part) for part in batch.parts],
         "earlier_rows": [[*asked, count] for asked, count in sorted(batch.earlier_rows.items())],
@@ -279,6 +280,7 @@ def _batch_entry(name: EntryName, content: Mapping[str, Any]) -> BatchEntry:
         lane=Lane(about["lane"]),
         partition=about.get("partition"),
         mode=about["mode"],
+        clears=about.get("clears", 0),
     )
     return BatchEntry(
         name=name,

@@ -99,12 +99,14 @@ class Plan:
         part: digest of the task's vehicles.
         generation: which asking of the run it is, from 1.
         is_new: it was decided just now, not by an earlier try.
+        is_done: an earlier try has carried it out to its end, and the run was not cleared since.
     """
 
     look_back: LookBack
     part: str
     generation: int
     is_new: bool
+    is_done: bool = False
 
 
 class LookBackBook:
@@ -126,12 +128,13 @@ class LookBackBook:
         part = hashlib.sha256(json.dumps(sorted(scopes)).encode()).hexdigest()[:16]
         with self._warehouse.session() as connection:
             row = connection.execute(
-                "SELECT generation, done_at IS NOT NULL, look_back_days, max_days, is_learned, reason FROM ops.look_back"
-                " WHERE dag_id = %s AND run_id = %s AND feed = %s AND part = %s ORDER BY generation DESC LIMIT 1",
-                [run.dag_id, run.run_id, feed.name, part],
+                "SELECT generation, done_at IS NOT NULL, clears = %s, look_back_days, max_days, is_learned, reason"
+                " FROM ops.look_back WHERE dag_id = %s AND run_id = %s AND feed = %s AND part = %s"
+                " ORDER BY generation DESC LIMIT 1",
+                [run.clears, run.dag_id, run.run_id, feed.name, part],
             ).fetchone()
-            if row is not None and not row[1]:
-                return Plan(LookBack(*row[2:]), part, row[0], is_new=False)
+            if row is not None and (not row[1] or row[2]):
+                return Plan(LookBack(*row[3:]), part, row[0], is_new=False, is_done=row[1])
             until = run.window.end.date()
             found = [learn(self._evidence(connection, dataset, until), self._max_days) for dataset in feed.datasets]
         return Plan(max(found, key=lambda item: item.days), part, row[0] + 1 if row else 1, is_new=True)
@@ -211,9 +214,9 @@ class LookBackBook:
         told = {f"{day:%Y-%m-%d}": dict(why) for day, why in sorted(days.items())}
         with self._warehouse.session() as connection:
             connection.execute(
-                "UPDATE ops.look_back SET days = %s, done_at = now()"
+                "UPDATE ops.look_back SET days = %s, done_at = now(), clears = %s"
                 " WHERE dag_id = %s AND run_id = %s AND feed = %s AND part = %s AND generation = %s",
-                [json.dumps(told), run.dag_id, run.run_id, feed.name, plan.part, plan.generation],
+                [json.dumps(told), run.clears, run.dag_id, run.run_id, feed.name, plan.part, plan.generation],
             )
             connection.execute(
                 "INSERT INTO ops.settled AS o (account, dataset, scope, until)"

@@ -317,6 +317,7 @@ class Publisher:
             window_end=window.end if window else None,
             dag_id=run.dag_id,
             run_id=run.run_id,
+            clears=run.clears,
             pages=len(item.pages),
             bytes=sum(page.size for page in item.pages),
             rows=sum({page.sha256: page.rows for page in item.pages}.values()),  # some vendors' pages are read twice

@@ -59,9 +59,9 @@ class Reading:
     def reads(self, run: Run, feed: Feed, scopes: Sequence[str]) -> list[Read]:
         """What this task has to read: everything not published by an earlier try of the same run.
 
-        When an earlier execution has published everything, this one is a repetition somebody asked for, and the vendor is
-        asked anew. A stream cannot repeat: a repetition, a forced run and a run about days before the stream began read
-        their window instead.
+        When the run had published everything before it was cleared, somebody asks for a repetition, and the vendor is asked
+        anew; a retry of a try that was killed after its last page was published has nothing to read. A stream cannot repeat:
+        a repetition, a forced run and a run about days before the stream began read their window instead.
         """
         may_stream = feed.kind is Kind.REVISION and run.mode == "stream" and not run.force
         windows = self._windows(run, feed)
@@ -72,7 +72,7 @@ class Reading:
             keys = [key_of(self._account, feed, scope, window, name) for scope in batches for window in windows]
             published = self._warehouse.published_reads([key.folder for key in keys], feed.datasets)
             todo = [key for key in keys if key.folder not in published]
-            if todo or not keys:
+            if todo or run.clears in published.values() or not keys:
                 break
             generation += 1
         if not may_stream or generation > 1:
@@ -142,6 +142,8 @@ class Reading:
             ]
 
         plan = book.plan(run, feed, scopes)
+        if plan.is_done:
+            return
         back = _Back(book, feed, scopes, plan, own)
         first = made(back.with_own, plan.generation)
         if plan.is_new:

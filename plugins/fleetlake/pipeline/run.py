@@ -29,7 +29,8 @@ class Run:
             lists that have shrunk.
         mode: ``stream`` continues revision feeds where they stopped, ``window`` reads the window.
         try_number: Airflow's try, for the log only.
-        clears: how often the run was cleared: its retries share an asynchronous report, after clearing it asks anew.
+        clears: how often the run was cleared: its retries share what was read and reports asked for, after clearing a run
+            that had read everything the vendor is asked anew.
     """
 
     account: Account

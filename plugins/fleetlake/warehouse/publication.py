@@ -172,6 +172,7 @@ class Publication:
                     "window_end": item.window_end,
                     "dag_id": item.dag_id,
                     "run_id": item.run_id,
+                    "clears": item.clears,
                     "pages": item.pages,
                     "bytes": item.bytes,
                     "rows": item.rows,

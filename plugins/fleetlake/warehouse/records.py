@@ -80,6 +80,7 @@ class ReadRecord:
     is_complete: bool
     cursor_to: str | None = None
     load_id: str
+    clears: int = 0
 
 
 class Checked(Protocol):

@@ -264,15 +264,18 @@ class Warehouse:
             found = connection.execute(query, [account, dataset, list(scopes)])
             return {scope: (revision, since) for scope, revision, since in found}
 
-    def published_reads(self, folders: Sequence[str], datasets: Sequence[str]) -> set[str]:
-        """Which reads (folders below the raw store) are published completely, into all of some tables."""
+    def published_reads(self, folders: Sequence[str], datasets: Sequence[str]) -> dict[str, int]:
+        """Which reads (folders below the raw store) are published completely, into all of some tables.
+
+        Returns:
+            For each folder how often its run had been cleared when the last table was filled from it.
+        """
         query = (
-            "SELECT folder FROM ops.read WHERE folder = ANY(%s) AND dataset = ANY(%s) AND is_complete"
+            "SELECT folder, max(clears) FROM ops.read WHERE folder = ANY(%s) AND dataset = ANY(%s) AND is_complete"
             " GROUP BY folder HAVING count(*) = %s"
         )
         with self._connection() as connection:
-            found = connection.execute(query, [list(folders), list(datasets), len(set(datasets))])
-            return {row[0] for row in found}
+            return dict(connection.execute(query, [list(folders), list(datasets), len(set(datasets))]).fetchall())
 
     def was_loaded_by_other(self, dag_id: str, partition: str | None, run_id: str) -> bool:
         """Another run of the DAG has loaded the partition already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Place:
     """
 
     def __init__(self, sandbox, settings):
+        self._loaded = Counter()
         self.sandbox = sandbox
         self.settings = settings
         self.warehouse = Warehouse(settings.require_warehouse())
@@ -114,10 +116,12 @@ class Place:
         return replace(defaults, **changes)
 
     def load(self, vendor, run, feeds, entity):
-        """Plan, load, certify: what a DAG does."""
+        """Plan, load, certify: what a DAG does. A run that has loaded all is cleared before it loads again."""
+        run = replace(run, clears=run.clears or self._loaded[run.dag_id, run.run_id])
         with self.pipeline(vendor) as pipeline:
             for chunk in pipeline.plan(run, entity_feed=entity, feeds=feeds):
                 pipeline.load(run, feeds=feeds, scopes=chunk)
+            self._loaded[run.dag_id, run.run_id] += 1
             datasets = [table for feed in feeds for table in pipeline._parts.room.feeds[feed].datasets]
             return pipeline.certify(run, datasets=datasets)
 

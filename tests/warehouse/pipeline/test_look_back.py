@@ -135,6 +135,12 @@ def test_a_run_that_is_cleared_after_its_end_asks_for_all_of_it_again(bikes):
     assert bikes.place.sql(f"SELECT generation FROM ops.look_back WHERE run_id = 'run {DAYS[3]}' ORDER BY 1") == [(1,), (2,)]
 
 
+def test_a_retry_after_the_end_asks_for_nothing(bikes):
+    bikes.load(DAYS[2])
+    assert bikes.load(DAYS[3], clears=1) == all_bikes(DAYS[3], DAYS[2])
+    assert bikes.load(DAYS[3], clears=1) == {}
+
+
 def test_a_crash_before_the_plan_is_closed_costs_no_request(bikes, monkeypatch):
     from fleetlake.pipeline.lateness import LookBackBook
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from fleetlake.errors import ConfigError, IncompleteAnswer, UnknownVehicle, VendorUnavailable
@@ -47,6 +48,54 @@ def test_retry_goes_on_where_the_first_try_broke(place):
         pipeline.load(run, feeds=["trips"], scopes=chunk)
     assert len([entry for entry in place.sandbox.log("powunity") if "/reports/trips" in entry["path"]]) == len(chunk) - done
     place.assert_true("powunity.trip", Window.day(DAY))
+
+
+@pytest.mark.parametrize("mode", ["window", "stream"])
+def test_a_retry_asks_for_no_feed_that_an_earlier_try_has_finished(place, mode):
+    """A worker may die after its last page was published and before anybody knows: its retry has nothing to do."""
+    run = place.run("powunity", DAY, mode=mode)
+
+    def load(**changes):
+        place.sandbox.clear_log()
+        again = replace(run, **changes)
+        with place.pipeline("powunity") as pipeline:
+            (chunk,) = pipeline.plan(again, entity_feed="devices", feeds=[])
+            pipeline.load(again, feeds=["trips", "stops"], scopes=chunk)
+
+    def asked():
+        paths = [entry["path"].rpartition("/api/")[2] for entry in place.sandbox.log("powunity")]
+        return {path: paths.count(path) for path in paths if path in ("devices", "reports/trips", "reports/stops")}
+
+    with place.sandbox.faults("drop:vendor=powunity,path=*/reports/stops,count=20"), pytest.raises(VendorUnavailable):
+        load()
+    load()
+    assert asked() == {"reports/stops": 4}, "the list and the first feed were published by the first try"
+    load()
+    assert asked() == {}
+    whole = {"devices": 1, "reports/trips": 4, "reports/stops": 4}
+    load(clears=1)
+    assert asked() == whole, "a finished run is cleared to have all of it read again"
+    load(clears=1)
+    assert asked() == {}
+    with place.sandbox.faults("drop:vendor=powunity,path=*/reports/stops,count=20"), pytest.raises(VendorUnavailable):
+        load(clears=2)
+    load(clears=3)
+    assert asked() == {"devices": 1, "reports/trips": 4, "reports/stops": 4}
+    load(clears=3)
+    assert asked() == {}
+
+
+def test_a_retry_of_a_finished_stream_asks_for_nothing(place):
+    place.load_telemetry("2026-11-21", mode="stream")
+    scopes = [row[0] for row in place.sql("SELECT vehicle_id FROM rcs.vehicle ORDER BY 1")]
+    place.sandbox.clear_log()
+    for clears, wanted in [(0, 0), (1, len(scopes)), (1, 0)]:
+        place.sandbox.clear_log()
+        run = place.run("rcs", "2026-11-21", mode="stream", clears=clears)
+        with place.pipeline("rcs") as pipeline:
+            pipeline.load(run, feeds=["telemetry"], scopes=scopes)
+        asked = {entry["path"] for entry in place.sandbox.log("rcs") if "/telemetry/" in entry["path"]}
+        assert len(asked) == wanted
 
 
 def test_certificate_names_what_is_missing(place):
