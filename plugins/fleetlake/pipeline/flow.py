@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +15,7 @@ from fleetlake.pipeline.extract import Extracted, Read, extract
 from fleetlake.pipeline.jobs import Jobs
 from fleetlake.pipeline.parts import Parts
 from fleetlake.pipeline.publish import Summary
-from fleetlake.pipeline.reads import Reading
+from fleetlake.pipeline.reads import Reading, Work
 from fleetlake.pipeline.run import Run
 from fleetlake.pipeline.usage import Step, recorded
 from fleetlake.pipeline.vehicles import SHOWN, Vehicles
@@ -109,7 +109,8 @@ class Pipeline:
         self._parts.warehouse.forget_run_end(run.dag_id, run.run_id)
         summary = Summary()
         wanted = [feed for feed in map(self._parts.feed, feeds) if run.wants(feed.datasets)]
-        errors = [self._load_feed(run, feed, left, summary) for feed in wanted if (left := self._left(run, feed, scopes))]
+        task = [(feed, left) for feed in wanted if (left := self._left(run, feed, scopes))]
+        errors = [self._load_feed(run, feed, left, summary, task) for feed, left in task]
         for error in errors:
             if error is not None:
                 raise error
@@ -197,19 +198,24 @@ class Pipeline:
 
         return Healing(self._parts, self._vehicles, self.load)
 
-    def _load_feed(self, run: Run, feed: Feed, scopes: Sequence[str], summary: Summary) -> FleetlakeError | None:
-        """Extract and publish one feed; returns the first error that a retry may mend."""
+    def _load_feed(
+        self, run: Run, feed: Feed, scopes: Sequence[str], summary: Summary, task: Work = ()
+    ) -> FleetlakeError | None:
+        """Extract and publish one feed of a task; returns the first error that a retry may mend."""
         with self._recorded(run, feed.name) as step:
-            return self._loaded(run, feed, scopes, summary, step)
+            rounds = Reading(self._parts.warehouse, self._parts.account).rounds(run, feed, scopes, task)
+            return self._loaded(run, feed, rounds, summary, step)
 
     def _recorded(self, run: Run, feed: str) -> AbstractContextManager[Step]:
         is_first, self._is_first = self._is_first, False
         return recorded(self._parts.warehouse, run, feed, is_first=is_first)
 
-    def _loaded(self, run: Run, feed: Feed, scopes: Sequence[str], summary: Summary, step: Step) -> FleetlakeError | None:
+    def _loaded(
+        self, run: Run, feed: Feed, rounds: Iterable[list[Read]], summary: Summary, step: Step
+    ) -> FleetlakeError | None:
         taken: list[Read] = []
         brought: list[Extracted] = []
-        for reads in Reading(self._parts.warehouse, self._parts.account).rounds(run, feed, scopes):
+        for reads in rounds:
             extracted = list(extract(self._parts.raw, self._parts.source, reads))
             taken += reads
             brought += extracted

@@ -123,21 +123,35 @@ class LookBackBook:
         self._account = account
         self._max_days = max_days
 
-    def plan(self, run: Run, feed: Feed, scopes: Sequence[str]) -> Plan:
-        """What an earlier try of this task has decided and not carried out to its end, or a new decision, not kept yet."""
-        part = hashlib.sha256(json.dumps(sorted(scopes)).encode()).hexdigest()[:16]
+    def plan(self, run: Run, feed: Feed, scopes: Sequence[str], task: Sequence[tuple[Feed, Sequence[str]]]) -> Plan:
+        """What an earlier try of this task has decided, or a new decision, not kept yet.
+
+        Args:
+            run: the run.
+            feed: one of the task's feeds.
+            scopes: its vehicles.
+            task: all feeds of the task whose look-back is learned, each with its vehicles. They are read anew together:
+                when all of them had been read to the end before the run was cleared.
+        """
+        parts = {item.name: _part(members) for item, members in task}
+        part = _part(scopes)
         with self._warehouse.session() as connection:
-            row = connection.execute(
-                "SELECT generation, done_at IS NOT NULL, clears = %s, look_back_days, max_days, is_learned, reason"
-                " FROM ops.look_back WHERE dag_id = %s AND run_id = %s AND feed = %s AND part = %s"
-                " ORDER BY generation DESC LIMIT 1",
-                [run.clears, run.dag_id, run.run_id, feed.name, part],
-            ).fetchone()
-            if row is not None and (not row[1] or row[2]):
-                return Plan(LookBack(*row[3:]), part, row[0], is_new=False, is_done=row[1])
+            rows = connection.execute(
+                "SELECT generation, feed, done_at IS NOT NULL, clears, look_back_days, max_days, is_learned, reason"
+                " FROM ops.look_back JOIN unnest(%s::text[], %s::text[]) AS t (feed, part) USING (feed, part)"
+                " WHERE dag_id = %s AND run_id = %s ORDER BY generation DESC",
+                [list(parts), list(parts.values()), run.dag_id, run.run_id],
+            ).fetchall()
+            generation = rows[0][0] if rows else 1
+            newest = {row[1]: row for row in rows if row[0] == generation}
+            if len(newest) == len(parts) and all(row[2] and row[3] != run.clears for row in newest.values()):
+                generation += 1
+            elif feed.name in newest:
+                _, _, is_done, _, *numbers = newest[feed.name]
+                return Plan(LookBack(*numbers), part, generation, is_new=False, is_done=is_done)
             until = run.window.end.date()
             found = [learn(self._evidence(connection, dataset, until), self._max_days) for dataset in feed.datasets]
-        return Plan(max(found, key=lambda item: item.days), part, row[0] + 1 if row else 1, is_new=True)
+        return Plan(max(found, key=lambda item: item.days), part, generation, is_new=True)
 
     def keep(self, run: Run, feed: Feed, plan: Plan) -> Plan:
         """Write a new decision down; when another worker was first, its decision is the one."""
@@ -241,6 +255,10 @@ class LookBackBook:
             if changed:
                 late[min(age, self._max_days)] += changed
         return Evidence(len({row[0] for row in full}), sum(row[2] for row in full), late)
+
+
+def _part(scopes: Iterable[str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(scopes)).encode()).hexdigest()[:16]
 
 
 def stretches(days: Iterable[dt.datetime], longest: int) -> list[Window]:

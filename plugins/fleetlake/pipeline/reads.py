@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from fleetlake.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
+
+Work = Sequence[tuple[Feed, Sequence[str]]]
+"""What a task reads: feeds, each with what to read of it."""
 
 _EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 """Before any vehicle had telematics."""
@@ -45,47 +48,73 @@ class Reading:
         self._warehouse = warehouse
         self._account = account
 
-    def rounds(self, run: Run, feed: Feed, scopes: Sequence[str]) -> Iterator[list[Read]]:
-        """What this task has to read, in rounds: what one round brings may show that more is to be read.
+    def rounds(self, run: Run, feed: Feed, scopes: Sequence[str], task: Work = ()) -> Iterator[list[Read]]:
+        """What a task has to read of one feed, in rounds: what one round brings may show that more is to be read.
 
         The next round is asked for when the one before is published. When the last one is, the run's look-back is settled.
+
+        A retry reads what is not published yet: of a try that was killed after its last page was published, nothing. So does
+        a run that failed and was cleared. When it had published everything before it was cleared, somebody asks for a
+        repetition, and the vendor is asked anew.
+
+        Args:
+            run: the run.
+            feed: one of the task's feeds.
+            scopes: what to read of it.
+            task: everything the task reads, each feed with its scopes; empty: this feed alone.
         """
-        is_dated = feed.kind is Kind.WINDOW and run.mode == "stream" and feed.looks_back
-        if is_dated and self._account.look_back_days is None:
-            yield from self._looking_back(run, feed, scopes)
+        task = task or [(feed, scopes)]
+        if self._is_learned(run, feed):
+            yield from self._looking_back(run, feed, scopes, [item for item in task if self._is_learned(run, item[0])])
         else:
-            yield self.reads(run, feed, scopes)
+            yield self._reads(run, feed, scopes, [item for item in task if not self._is_learned(run, item[0])])
 
-    def reads(self, run: Run, feed: Feed, scopes: Sequence[str]) -> list[Read]:
-        """What this task has to read: everything not published by an earlier try of the same run.
+    def _is_learned(self, run: Run, feed: Feed) -> bool:
+        """The feed's look-back is learned from what was found late."""
+        is_dated = feed.kind is Kind.WINDOW and run.mode == "stream" and feed.looks_back
+        return is_dated and self._account.look_back_days is None
 
-        When the run had published everything before it was cleared, somebody asks for a repetition, and the vendor is asked
-        anew; a retry of a try that was killed after its last page was published has nothing to read. A stream cannot repeat:
-        a repetition, a forced run and a run about days before the stream began read their window instead.
+    def _reads(self, run: Run, feed: Feed, scopes: Sequence[str], task: Work) -> list[Read]:
+        """What is not published yet.
+
+        A stream cannot repeat: a repetition, a forced run and a run about days before the stream began read their window
+        instead.
         """
         may_stream = feed.kind is Kind.REVISION and run.mode == "stream" and not run.force
-        windows = self._windows(run, feed)
         batches = _batched(scopes, feed.batch)
+        generation = self._generation(run, task)
+        keys = self._keys(run, feed, batches, generation)
+        todo = self._unpublished(feed, [Read(feed=feed, key=key, scopes=batches[key.scope]) for key in keys])
+        if not may_stream or generation > 1:
+            return todo
+        starts = self._stream_starts(run, feed, [read.key.scope for read in todo])
+        reads = []
+        for read in todo:
+            revision, since = starts[read.key.scope]
+            if since > run.window.start:
+                reads.append(read)
+            else:
+                reads.append(replace(read, stream=True, cursor=revision, since=since))
+        return reads
+
+    def _keys(self, run: Run, feed: Feed, batches: Iterable[str], generation: int) -> list[ReadKey]:
+        windows, name = self._windows(run, feed), run.read_name(generation)
+        return [key_of(self._account, feed, scope, window, name) for scope in batches for window in windows]
+
+    def _generation(self, run: Run, task: Work) -> int:
+        """Which asking of the run this is: the first one that is not over, or that was ended since the run was cleared."""
         generation = 1
         while True:
-            name = run.read_name(generation)
-            keys = [key_of(self._account, feed, scope, window, name) for scope in batches for window in windows]
-            published = self._warehouse.published_reads([key.folder for key in keys], feed.datasets)
-            todo = [key for key in keys if key.folder not in published]
-            if todo or run.clears in published.values() or not keys:
-                break
+            ended: set[int] = set()
+            for feed, scopes in task:
+                keys = self._keys(run, feed, _batched(scopes, feed.batch), generation)
+                published = self._warehouse.published_reads([key.folder for key in keys], feed.datasets)
+                if len(published) < len(keys):
+                    return generation
+                ended.update(published.values())
+            if not ended or run.clears in ended:
+                return generation
             generation += 1
-        if not may_stream or generation > 1:
-            return [Read(feed=feed, key=key, scopes=batches[key.scope]) for key in todo]
-        starts = self._stream_starts(run, feed, [key.scope for key in todo])
-        reads = []
-        for key in todo:
-            revision, since = starts[key.scope]
-            if since > run.window.start:
-                reads.append(Read(feed=feed, key=key))
-            else:
-                reads.append(Read(feed=feed, key=key, stream=True, cursor=revision, since=since))
-        return reads
 
     def _stream_starts(self, run: Run, feed: Feed, scopes: Sequence[str]) -> dict[str, tuple[str | None, dt.datetime]]:
         """Where each vehicle's stream goes on, and since when it leaves nothing out.
@@ -123,7 +152,7 @@ class Reading:
 
     # --- look-back ------------------------------------------------------------------------------------------------------
 
-    def _looking_back(self, run: Run, feed: Feed, scopes: Sequence[str]) -> Iterator[list[Read]]:
+    def _looking_back(self, run: Run, feed: Feed, scopes: Sequence[str], task: Work) -> Iterator[list[Read]]:
         """The run's own days, then days before them that were proven already and may have changed since."""
         book = LookBackBook(self._warehouse, self._account.name, self._account.look_back_max_days)
         own = run.window.whole_days()
@@ -141,7 +170,7 @@ class Reading:
                 for key, members in _batched(by_window[window], feed.batch).items()
             ]
 
-        plan = book.plan(run, feed, scopes)
+        plan = book.plan(run, feed, scopes, task)
         if plan.is_done:
             return
         back = _Back(book, feed, scopes, plan, own)
