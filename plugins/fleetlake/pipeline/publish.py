@@ -151,7 +151,6 @@ class Publisher:
         verdict, references = self._audit(run, batch, before)
         quarantine = [*typing_rejects(run, batch), *audit_rejects(run, batch, verdict, self._raw, self._room.split)]
         record = self._load_record(run, feed, batch, verdict, len(quarantine))
-        content = entries.describe_batch(run, feed, batch, decisions, references, record.state)
         checks = [CheckRecord.of(result) for result in verdict.results]
         if batch.unknown_fields:
             log.warning("%s: the vendor sends fields we do not know: %s", contract.table, sorted(batch.unknown_fields))
@@ -159,12 +158,14 @@ class Publisher:
         is_first = before is None or (as_then and before.entry.again is None)
         if before and as_then:
             record = replace(record, started_at=before.entry.started_at)
-        deletions = [] if verdict.held else allowed_deletions(run, batch, verdict, decisions)
         change = Change()
         with self._warehouse.publishing(contract, before.entry.name.moment if before and as_then else None) as tx:
+            if before is None:
+                decisions = self._without_overtaken(tx, run, feed, batch, decisions)
+            content = entries.describe_batch(run, feed, batch, decisions, references, record.state)
             record = replace(record, journal=self._note(tx, batch, record, content, before))
             if not verdict.held:
-                change = self._publish_rows(tx, batch, verdict, deletions)
+                change = self._publish_rows(tx, batch, verdict, allowed_deletions(run, batch, verdict, decisions))
             tx.record_load(record.with_change(change))
             tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
             if not verdict.held:
@@ -195,6 +196,16 @@ class Publisher:
         )
         log.info("%s: %s rows read, %s, %d quarantined", contract.table, batch.rows_read, change, len(quarantine))
         return verdict
+
+    def _without_overtaken(self, tx: Publication, run: Run, feed: Feed, batch: Batch, decisions: Decisions) -> Decisions:
+        """Decisions by which no answer marks rows deleted that a newer one, published meanwhile, may have seen again."""
+        folders = {folder for folder, _ in decisions.confirmed}
+        reads = [self._read_record(run, feed, batch, item) for item in batch.whole if item.read.key.folder in folders]
+        overtaken = tx.overtaken(reads)
+        for folder in sorted(overtaken):
+            log.warning("%s %s: nothing is marked deleted: a newer answer is published", batch.contract.table, folder)
+        kept = frozenset(asked for asked in decisions.confirmed if asked[0] not in overtaken)
+        return replace(decisions, confirmed=kept)
 
     def _publish_rows(self, tx: Publication, batch: Batch, verdict: Verdict, deletions: Sequence[Deletion]) -> Change:
         self._lake.publish(batch.contract, verdict.good, batch.load_id, deletions)
@@ -324,6 +335,7 @@ class Publisher:
             is_complete=item.is_complete,
             cursor_to=item.cursor,
             load_id=batch.load_id,
+            fetched_at=item.pages[0].fetched_at if item.pages else None,
         )
 
 

@@ -173,6 +173,7 @@ class Publication:
                     "dag_id": item.dag_id,
                     "run_id": item.run_id,
                     "clears": item.clears,
+                    "fetched_at": item.fetched_at,
                     "pages": item.pages,
                     "bytes": item.bytes,
                     "rows": item.rows,
@@ -186,6 +187,27 @@ class Publication:
             "NOT ops.read.is_complete",
             keep=("published_at",),
         )
+
+    def overtaken(self, reads: Iterable[ReadRecord]) -> set[str]:
+        """Which of some reads are older than a published one of the same table, about the same vehicles and a part of the window.
+
+        What they lack may have come back since. Ask within the transaction that publishes: nobody else publishes meanwhile.
+        """
+        found = set()
+        for item in reads:
+            row = self._connection.execute(
+                "SELECT EXISTS (SELECT FROM ops.read WHERE account = %(account)s AND feed = %(feed)s AND dataset = %(dataset)s"
+                " AND scope = %(scope)s AND is_complete AND fetched_at > %(at)s AND folder <> %(folder)s AND CASE"
+                " WHEN %(start)s::timestamptz IS NULL THEN window_start IS NULL"
+                " ELSE window_start < %(end)s::timestamptz AND window_end > %(start)s::timestamptz END)",
+                {
+                    "account": item.account, "feed": item.feed, "dataset": item.dataset, "scope": item.scope,
+                    "at": item.fetched_at, "folder": item.read, "start": item.window_start, "end": item.window_end,
+                },
+            ).fetchone()  # fmt: skip
+            if row and row[0]:
+                found.add(item.read)
+        return found
 
     def record_quality(self, load_id: str, account: str, dataset: str, checks: Iterable[CheckRecord]) -> None:
         """Write rows of ``ops.quality_result``; another result of the same check replaces it."""

@@ -81,6 +81,7 @@ class ReadRecord:
     cursor_to: str | None = None
     load_id: str
     clears: int = 0
+    fetched_at: dt.datetime | None = None
 
 
 class Checked(Protocol):

@@ -11,6 +11,7 @@ from fleetlake.errors import VendorUnavailable
 from fleetlake.vendors.powunity.client import PowUnityClient
 from fleetlake.vendors.powunity.config import PowUnityConfig
 from fleetlake.vendors.powunity.source import PowUnitySource
+from fleetlake.warehouse import Warehouse
 from fleetlake.window import Window
 
 DAY = "2026-11-20"
@@ -52,6 +53,11 @@ def busy(place):
 
 def load(place, run_id="again"):
     place.load("powunity", place.run("powunity", DAY, run_id=run_id, force=True), ["trips"], "devices")
+
+
+def load_trips(place, device, run_id):
+    with place.pipeline("powunity") as pipeline:
+        pipeline.load(place.run("powunity", DAY, run_id=run_id, force=True), feeds=["trips"], scopes=[device])
 
 
 def deleted(place):
@@ -145,6 +151,34 @@ def test_a_second_reading_is_kept_in_raw_and_asked_once_however_often_the_task_i
     assert spoiled.asked == 2
     load(place)
     assert (spoiled.asked, deleted(place)) == (2, 1)
+
+
+def test_an_older_answer_that_is_published_after_a_newer_one_takes_nothing_away(place, busy, monkeypatch):
+    """The vendor loses a trip and finds it again, between two workers on the same day; the first one publishes last."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_arguments, **_named):
+        raise Killed
+
+    spoiled = Spoiled(monkeypatch, {0}, {0})
+    spoiled.device = busy
+    with monkeypatch.context() as patch:
+        patch.setattr(Warehouse, "publishing", kill)
+        with pytest.raises(Killed):
+            load_trips(place, busy, "older")
+    assert spoiled.asked == 2, "it was asked twice, and lacked the trip twice"
+    load_trips(place, busy, "newer")
+    assert spoiled.asked == 3
+    load_trips(place, busy, "older")
+    assert spoiled.asked == 3, "raw has it all"
+    assert deleted(place) == 0
+    warehouse, lake = place.all_rows("powunity.trip")
+    assert warehouse == lake
+    spoiled.script = [{0}, {0}]
+    load_trips(place, busy, "newest")
+    assert deleted(place) == 1, "it is gone again, and nobody has seen it since"
 
 
 def test_days_the_vendor_no_longer_keeps_are_told_and_fail_no_run(place):
