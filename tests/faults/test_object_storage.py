@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import s3fs
 from fleetlake.contracts import load_contracts
 from fleetlake.errors import ConfigError, StoreUnavailable
 from fleetlake.lake import Lake
+from fleetlake.pipeline.rebuild import rebuild
 from fleetlake.raw import RawStore
 from fleetlake.settings import Settings
 from fleetlake.window import Window
@@ -68,6 +71,32 @@ def test_days_go_through_raw_and_lake_in_s3_and_arrive_as_they_are(sandbox, buck
         print(f"\n{sum(rows.values())} rows of {len(DAYS)} days through S3 in {seconds:.1f} s, {len(pages)} pages")
     finally:
         place.warehouse.close()
+
+
+def test_lake_and_warehouse_are_made_anew_from_raw_in_s3(sandbox, s3, bucket, make_database, tmp_path):
+    settings = Settings(
+        home=tmp_path,
+        include=INCLUDE,
+        warehouse_url=make_database(migrated=True),
+        lake_url=f"{bucket}/lake",
+        raw_url=f"{bucket}/raw",
+    )
+    place = Place(sandbox, settings)
+    place.load_bikes(DAYS[0])
+    tables = [name for name, contract in place.contracts.items() if contract.vendor == "powunity"]
+    known = {table: place.all_rows(table) for table in tables}
+    requests = place.requests("powunity")
+    place.warehouse.close()
+    for lake in ("kept", "lost too"):
+        if lake == "lost too":
+            s3fs.S3FileSystem(skip_instance_cache=True).rm(f"{bucket}/lake", recursive=True)
+        bare = replace(settings, warehouse_url=make_database())
+        report = rebuild(bare)
+        assert all(table.parts == 0 for table in report.lake.values()) == (lake == "kept")
+        made = Place(sandbox, bare)
+        assert {table: made.all_rows(table) for table in tables} == known, lake
+        assert made.requests("powunity") == requests
+        made.warehouse.close()
 
 
 # --- exclusive creation ---------------------------------------------------------------------------------------------------
