@@ -32,7 +32,10 @@ def rebuild(
         str | None, typer.Option(help="URL of an empty database to work in; default: one is made beside the warehouse.")
     ] = None,
     accept_loss: Annotated[
-        bool, typer.Option(help="Go on although lake or warehouse hold loads that cannot be made anew: their rows go.")
+        bool,
+        typer.Option(
+            help="Go on although lake or warehouse hold loads that cannot be made anew, or that today's contract holds: their rows go."
+        ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -40,7 +43,8 @@ def rebuild(
     """Make lake, warehouse and coverage anew from raw, asking no vendor, and bring over what differs, all at once.
 
     The tables stay in use meanwhile, and loads go on. A rebuild that was cut short goes on where it stopped. Exit status 1:
-    some entries of the journal could not be published; the rest is made anew.
+    some entries of the journal could not be published, or today's contract holds batches that were published once; the rest is
+    made anew. Also when it refuses: nothing in use is changed then.
     """
     from fleetlake import fleet
     from fleetlake.pipeline.rebuild import rebuild as make_anew
@@ -63,7 +67,13 @@ def rebuild(
             typer.echo(line)
     for item in report.skipped:
         typer.echo(f"{item.table}: load {item.load} was skipped: {item.error}", err=True)
-    if report.skipped:
+    for held in report.held_today:
+        typer.echo(
+            f"{held.dataset}: {held.loads} loads that were published once are held by today's contract, for example"
+            f" {held.example}: {held.reason}",
+            err=True,
+        )
+    if report.skipped or report.held_today:
         raise typer.Exit(1)
 
 

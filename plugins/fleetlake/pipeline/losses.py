@@ -30,6 +30,23 @@ _LAKE, _WAREHOUSE = "lake", "warehouse"
 
 
 @dataclass(frozen=True)
+class Held:
+    """Loads of a table that were published, and that today's contract holds: a critical check fails.
+
+    Attributes:
+        dataset: the table, ``schema.table``.
+        loads: how many.
+        example: one of them.
+        reason: the check that holds it.
+    """
+
+    dataset: str
+    loads: int
+    example: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Unknown:
     """Rows of a table that would be gone.
 
@@ -38,6 +55,7 @@ class Unknown:
         store: ``lake`` or ``warehouse``.
         loads, rows: how many.
         example: one of the loads.
+        reason: why the example is held; empty when nothing can make these rows.
     """
 
     dataset: str
@@ -45,6 +63,7 @@ class Unknown:
     loads: int
     rows: int
     example: str
+    reason: str = ""
 
 
 def remember(work: Connection, live: Connection, lake: Lake, contracts: Sequence[Contract]) -> None:
@@ -102,6 +121,36 @@ def not_rebuilt(work: Connection, made: Lake, contracts: Iterable[Contract]) -> 
     return [Unknown(name, _LAKE, len(loads), sum(loads.values()), min(loads)) for name, loads in lost.items() if loads]
 
 
+def held_in_lake(work: Connection) -> list[Unknown]:
+    """What was remembered of the lake and today's contract holds; the warehouse may not be there to tell of it."""
+    rows = work.execute(
+        "SELECT h.dataset, count(DISTINCT h.load_id), sum(h.rows)::bigint, (array_agg(h.load_id ORDER BY h.load_id))[1],"
+        " (array_agg(l.reason ORDER BY h.load_id))[1] FROM rebuild.held h JOIN ops.load l USING (load_id)"
+        " WHERE h.store = %s AND l.state = 'held' GROUP BY h.dataset ORDER BY h.dataset",
+        [_LAKE],
+    ).fetchall()
+    work.rollback()
+    return [Unknown(name, _LAKE, loads, count, example, reason or "") for name, loads, count, example, reason in rows]
+
+
+def held_today(work: Connection) -> list[Held]:
+    """Loads that the journal calls published and today's contract holds; those that were held then are none of them."""
+    rows = work.execute(
+        "SELECT e.dataset, count(DISTINCT e.load), (array_agg(e.load ORDER BY e.load))[1],"
+        " (array_agg(l.reason ORDER BY e.load))[1] FROM rebuild.entry e JOIN ops.load l ON l.load_id = e.load"
+        " WHERE e.was_published AND l.state = 'held' GROUP BY e.dataset ORDER BY e.dataset"
+    ).fetchall()
+    work.rollback()
+    return [Held(name, loads, example, reason or "") for name, loads, example, reason in rows]
+
+
+def number_held(work: Connection) -> int:
+    """Loads that a critical check of today's contract holds, whenever they were replayed."""
+    [(number,)] = work.execute("SELECT count(*) FROM ops.load WHERE state = 'held'").fetchall()
+    work.rollback()
+    return int(number)
+
+
 def without_entries(work: Connection, raw: RawStore, vendors: Iterable[str]) -> list[str]:
     """Vendors of whom raw holds pages and the journal nothing at all."""
     known = {row[0] for row in work.execute("SELECT DISTINCT vendor FROM rebuild.entry").fetchall()}
@@ -111,14 +160,29 @@ def without_entries(work: Connection, raw: RawStore, vendors: Iterable[str]) -> 
 
 def refusal(unknown: Sequence[Unknown], raw_url: str, skipped: Sequence[str] = ()) -> DataError:
     """The error that says what would be gone, and how to mend it."""
-    what = "; ".join(f"{item.dataset}: {item.rows} rows of {item.loads} loads in the {item.store}" for item in unknown)
     why = f"; skipped: {' | '.join(skipped[:3])}{' …' if len(skipped) > 3 else ''}" if skipped else ""
     journal = "the journal does not know" if not skipped else "the journal does not know, or its entries cannot replay,"
     number = sum(item.loads for item in unknown)
     return DataError(
-        f"{journal} {number} loads that the stores in use hold: their rows would be gone ({what})",
+        f"{journal} {number} loads that the stores in use hold: their rows would be gone ({_named(unknown)})",
         where=f"for example load {unknown[0].example}; journal: {raw_url}/_journal{why}",
         remedy="check FLEETLAKE_RAW_URL, and restore what is missing below it from a backup; loads from before there was a"
         " journal must be read from the vendor again; or look at the result with --into, and give --accept-loss when they"
         " may go",
     )
+
+
+def refusal_of_held(held: Sequence[Unknown]) -> DataError:
+    """The error that says what today's contract would empty, by which check, and how to mend it."""
+    tables = list(dict.fromkeys(item.dataset for item in held))
+    return DataError(
+        f"today's contract holds loads that the stores in use have published: their rows would be gone ({_named(held)})",
+        where="; ".join(f"for example load {item.example}: {item.reason}" for item in held if item.reason)
+        or f"for example load {held[0].example}",
+        remedy=f"mend the contract of {', '.join(tables)} and start it again; or look at the result with --into, and give"
+        " --accept-loss when these rows may go",
+    )
+
+
+def _named(unknown: Iterable[Unknown]) -> str:
+    return "; ".join(f"{item.dataset}: {item.rows} rows of {item.loads} loads in the {item.store}" for item in unknown)

@@ -86,7 +86,8 @@ class Report:
         is_resumed: it went on where an unfinished one had stopped.
         entries: entries replayed in this go.
         rows: rows read from raw in this go.
-        held: batches that a critical check holds.
+        held: batches that a critical check holds, those held at their time included.
+        held_today: of these the ones that were published at their time: their rows are not in the result.
         tables: differences of the vendors' tables; with ``into`` none, their rows are in ``aside``.
         ledger: differences of the tables of ``ops``.
         lake: what was replaced in the lake, by table.
@@ -108,6 +109,7 @@ class Report:
     vehicle_days: int = 0
     unnamed: Mapping[str, int] = field(default_factory=dict)
     skipped: Sequence[Skipped] = ()
+    held_today: Sequence[losses.Held] = ()
     seconds: float = 0.0
 
 
@@ -127,13 +129,14 @@ def rebuild(
         datasets: only these tables, ``schema.table``; ``None`` = all.
         into: leave the result in this schema, as ``"<vendor>_<table>"``, to be looked at; the tables in use stay as they are.
         scratch: URL of an empty database to work in; ``None`` = a second one on the warehouse's server.
-        accept_loss: go on although lake or warehouse hold loads that cannot be made anew: their rows will be gone.
+        accept_loss: go on although lake or warehouse hold loads that cannot be made anew, or that today's contract holds:
+            their rows will be gone.
         on_step: called after each entry and stage.
 
     Raises:
         ConfigError: a table or schema is not possible, or the database to work in cannot be made.
         DataError: an entry is damaged; or lake or warehouse hold loads that cannot be made anew, because the journal does
-            not know them or their pages are missing. Nothing in use was changed.
+            not know them, their pages are missing or today's contract holds them. Nothing in use was changed.
         StoreConflict: another rebuild is at work, or publishers did not end.
         StoreUnavailable: a store fails. After any of these the next rebuild goes on where this one stopped.
     """
@@ -184,15 +187,17 @@ class _Rebuild:
             result = self._swap(accept_loss=accept_loss) if into is None else self._set_aside(into)
             unnamed = self._unnamed()
             skipped = [Skipped(*item) for item in Scratch.skipped(self._marking)]
+            held, held_today = losses.number_held(self._marking), losses.held_today(self._marking)
         self._scratch.clear()
         counts = sum(self._summary.counts.values(), Counter[str]())
         return Report(
             is_resumed=is_resumed,
             entries=self._done,
             rows=counts["read"],
-            held=counts["held"],
+            held=held,
             unnamed=unnamed,
             skipped=skipped,
+            held_today=held_today,
             seconds=round(time.monotonic() - started, 3),
             **result,
         )
@@ -226,6 +231,12 @@ class _Rebuild:
         if unknown:
             skipped = [f"{table} {load}: {error}" for table, load, error in Scratch.skipped(self._marking)]
             self._refuse(losses.refusal(unknown, self._settings.raw_url, skipped))
+        held = losses.held_in_lake(self._marking)
+        for table, loads, rows, one, reason in exchange.held_loads(self._datasets):
+            held.append(losses.Unknown(table, "warehouse", loads, rows, one, reason or ""))
+        if held:
+            # What was replayed is right as it is: with --accept-loss it goes on from here, with another contract anew.
+            raise losses.refusal_of_held(held)
 
     def _refuse(self, error: DataError) -> None:
         Scratch.spoil(self._marking)

@@ -36,7 +36,8 @@ CREATE TABLE IF NOT EXISTS rebuild.entry (
     digest text NOT NULL,
     moment timestamptz NOT NULL,
     is_done boolean NOT NULL DEFAULT false,
-    error text
+    error text,
+    was_published boolean
 );
 CREATE INDEX IF NOT EXISTS entry_order ON rebuild.entry (vendor, moment, path) WHERE NOT is_done;
 CREATE INDEX IF NOT EXISTS entry_load ON rebuild.entry (dataset, load, digest);
@@ -177,7 +178,10 @@ class Scratch:
                     " DO UPDATE SET pages = greatest(r.pages, excluded.pages)",
                     sorted(entry.pages_of_reads.items()),
                 )
-        connection.execute("UPDATE rebuild.entry SET is_done = true, error = %s WHERE path = %s", [error, path])
+        connection.execute(
+            "UPDATE rebuild.entry SET is_done = true, error = %s, was_published = %s WHERE path = %s",
+            [error, entry is not None and entry.state == "published", path],
+        )
         connection.commit()
 
     @staticmethod

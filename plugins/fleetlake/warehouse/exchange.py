@@ -97,6 +97,24 @@ class Exchange:
         ).fetchone()
         return (int(row[0]), row[1]) if row else (0, None)
 
+    def held_loads(self, datasets: Sequence[str]) -> list[tuple[str, int, int, str, str | None]]:
+        """Loads that the target has published and the source holds.
+
+        Returns:
+            By table: the table, how many loads, rows they brought, one of them and why it is held.
+        """
+        self._copy("ops.load", ["load_id", "state", "reason"], datasets)
+        return self._execute(
+            sql.SQL(
+                "SELECT l.dataset, count(*), sum(l.rows_inserted + l.rows_updated)::bigint,"
+                " (array_agg(l.load_id ORDER BY l.load_id))[1], (array_agg(n.reason ORDER BY l.load_id))[1]"
+                " FROM ops.load l JOIN {} n USING (load_id)"
+                " WHERE l.dataset = ANY(%s) AND l.state = 'published' AND n.state = 'held'"
+                " GROUP BY l.dataset ORDER BY l.dataset"
+            ).format(_NEW),
+            [list(datasets)],
+        ).fetchall()
+
     def table(self, contract: Contract) -> Difference:
         """Make a vendor's table equal, and note the vehicle-days that this changes."""
         columns, key = self._structure(contract.table)

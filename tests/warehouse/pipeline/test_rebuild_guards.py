@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from fleetlake import cli
-from fleetlake.errors import DataError
+from fleetlake.errors import BatchHeld, DataError
 from fleetlake.lake import Lake
 from fleetlake.lake.replacing import loads_of
 from fleetlake.pipeline.giving_up import drop
@@ -138,6 +139,79 @@ def test_an_entry_that_fails_for_good_is_skipped_and_told(place, make_database, 
         assert f"{TRIP}: load never was skipped: " in error
         assert select(settings, f"SELECT count(*) FROM {TRIP}") == [(len(known),)]
         assert sorted(map(repr, place.lake.rows(place.contracts[TRIP]))) == known
+
+
+# --- a contract that holds what was published ---------------------------------------------------------------------------
+
+
+def contract_that_holds(settings, home):
+    """The settings with contracts by which no batch of trips passes."""
+    include = home / "include"
+    shutil.copytree(settings.include, include)
+    path = include / "contracts" / "powunity" / "trip.yaml"
+    data = yaml.safe_load(path.read_text())
+    columns = {item["name"]: item for item in data["schema"][0]["properties"]}
+    columns["distance_m"].setdefault("logicalTypeOptions", {})["maximum"] = 0.001
+    columns["distance_m"]["quality"] = [
+        {"type": "custom", "engine": "greatExpectations", "name": "x", "severity": "critical"}
+    ]
+    path.write_text(yaml.safe_dump(data))
+    return replace(settings, include=include)
+
+
+def in_use(place):
+    """Trips of both stores, and what is known about their completeness."""
+    return (
+        place.sql(f"SELECT * FROM {TRIP} ORDER BY 1, 2, 3"),
+        sorted(map(repr, place.lake.rows(place.contracts[TRIP]))),
+        place.sql(f"SELECT * FROM ops.coverage WHERE dataset = '{TRIP}' ORDER BY scope, window_start"),
+        place.sql(f"SELECT load_id, state FROM ops.load WHERE dataset = '{TRIP}' ORDER BY 1"),
+    )
+
+
+@pytest.mark.parametrize("warehouse", ["kept", "lost"])
+def test_a_contract_that_holds_what_was_published_empties_no_store(place, make_database, tmp_path, warehouse):
+    load_trips(place, DAYS[1])
+    known = in_use(place)
+    url = place.settings.warehouse_url if warehouse == "kept" else make_database()
+    strict = contract_that_holds(replace(place.settings, warehouse_url=url), tmp_path / "strict")
+    with pytest.raises(DataError) as refused:
+        rebuild(strict, [TRIP])
+    said = str(refused.value)
+    assert f"{TRIP}: {len(known[0])} rows of 1 loads in the lake" in said
+    assert (f"{TRIP}: {len(known[0])} rows of 1 loads in the warehouse" in said) is (warehouse == "kept")
+    assert "distance_m" in said.partition("for example load")[2].partition("mend")[0], said
+    assert "mend the contract" in said
+    assert "--accept-loss" in said
+    assert in_use(place) == known
+    assert rebuild(replace(place.settings, warehouse_url=url), [TRIP]).held_today == []
+    assert in_use(place) == known
+
+
+def test_what_today_s_contract_holds_goes_when_that_is_accepted_and_is_told(place, tmp_path, monkeypatch, capsys):
+    load_trips(place, DAYS[1])
+    strict = contract_that_holds(place.settings, tmp_path / "strict")
+    monkeypatch.setenv("FLEETLAKE_INCLUDE", str(strict.include))
+    assert ask(strict, monkeypatch, capsys, "--dataset", TRIP)[0] == 1
+    status, out, error = ask(strict, monkeypatch, capsys, "--accept-loss", "--json", "--dataset", TRIP)
+    report = json.loads(out)
+    assert (status, report["is_resumed"], report["held"]) == (1, True, 1)
+    assert [(item["dataset"], item["loads"]) for item in report["held_today"]] == [(TRIP, 1)]
+    assert f"{TRIP}: 1 loads that were published once are held by today's contract" in error
+    assert in_use(place)[0] == []
+
+
+def test_a_batch_that_was_held_then_and_is_held_now_stops_nothing(place, tmp_path, monkeypatch, capsys):
+    strict = contract_that_holds(place.settings, tmp_path / "strict")
+    place.settings = strict
+    with pytest.raises(BatchHeld):
+        load_trips(place, DAYS[1])
+    known = in_use(place)
+    assert [state for _, state in known[3]] == ["held"]
+    monkeypatch.setenv("FLEETLAKE_INCLUDE", str(strict.include))
+    status, out, _ = ask(strict, monkeypatch, capsys, "--json", "--dataset", TRIP)
+    assert (status, json.loads(out)["held"], json.loads(out)["held_today"]) == (0, 1, [])
+    assert in_use(place) == known
 
 
 # --- what people decided ------------------------------------------------------------------------------------------------
