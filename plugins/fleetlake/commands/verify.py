@@ -75,7 +75,7 @@ def verify(
         if not as_json:
             typer.echo(
                 "mend a table from raw, without the vendor: fleetlake rebuild --dataset TABLE; where the vendor counts other"
-                " numbers: fleetlake backfill with --refetch asks again",
+                " numbers: fleetlake backfill with --refetch asks again, and the next run of its DAG reads a list anew",
                 err=True,
             )
         raise typer.Exit(1)
@@ -86,7 +86,7 @@ def _as_text(report: TableReport, told: Sequence[Count]) -> str:
     wrong = [
         f"  the vendor's answer cannot be read any more: {count.problem}"
         if count.problem
-        else f"  the vendor counts {count.vendor} rows, here are {count.here}: {count.folder}"
+        else f"  the vendor counts {count.vendor} rows, here are {count.here}{_unclear(count)}: {count.folder}"
         for count in told
         if not count.is_equal
     ]
@@ -106,6 +106,10 @@ def _as_text(report: TableReport, told: Sequence[Count]) -> str:
         lines.append(f"  {report.unlooked_buckets} more parts of days differ, too many to name their rows")
     lines += [_difference(item) for item in report.differences] + wrong
     return "\n".join(lines)
+
+
+def _unclear(count: Count) -> str:
+    return f", and {count.unclear} in quarantine whose key cannot be read" if count.unclear else ""
 
 
 def _difference(item: Difference) -> str:

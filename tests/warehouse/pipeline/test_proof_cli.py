@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from deltalake import DeltaTable
 from fleetlake import cli
 from fleetlake.errors import ConfigError
+from fleetlake.pipeline.giving_up import drop
 from fleetlake.pipeline.rowkeys import RowFinder
+from fleetlake.sandbox import layer
 
 DAY = "2026-11-20"
 
@@ -87,6 +90,79 @@ def test_a_raw_page_that_is_gone_is_a_wrong_count_and_the_other_tables_are_compa
     assert wrong["vendor"] is None
     assert "there is no such raw page" in wrong["problem"]
     assert "cannot be read any more: " in ask("verify", "suivideflotte.vehicle")[1]
+
+
+@pytest.fixture
+def read_spoilt(place, monkeypatch):
+    """Reads the list of vehicles with an odd value in a field of its first row, and of no other."""
+
+    def read(field, run_id):
+        rows = itertools.count()
+        monkeypatch.setattr(layer, "_odd", lambda row: {**row, field: "odd"} if next(rows) == 0 else row)
+        with (
+            place.sandbox.faults("odd_rows:vendor=suivideflotte,path=*/vehicles"),
+            place.pipeline("suivideflotte") as pipeline,
+        ):
+            run = place.run("suivideflotte", DAY, run_id=run_id, force=True)
+            pipeline.plan(run, entity_feed="vehicles", feeds=[])
+
+    return read
+
+
+VEHICLES = "SELECT count(*) FROM suivideflotte.vehicle"
+
+
+def vendor_counts(ask):
+    """Exit status of a verification of the vehicles, and what it found of the vendor's counts."""
+    status, out, _ = ask("verify", "suivideflotte.vehicle", "--json")
+    told = json.loads(out)["vendor_counts"]
+    return status, told["answers"], [(item["vendor"], item["here"]) for item in told["wrong"]]
+
+
+@pytest.mark.parametrize("field", ["driver_id", "id"])
+def test_a_row_in_quarantine_whose_older_version_is_in_the_table_counts_once(place, ask, read_spoilt, field):
+    place.load_cars(DAY)
+    for run_id in ("again", "once more"):
+        read_spoilt(field, run_id)
+        assert place.sql("SELECT count(*) FROM ops.quarantine WHERE resolved_at IS NULL") == [(1,)]
+        assert place.sql(VEHICLES) == [(6,)]
+        assert vendor_counts(ask) == (0, 1, [])
+    [(one,)] = place.sql("SELECT quarantine_id FROM ops.quarantine")
+    assert drop(place.settings, place.warehouse, [one], "on the bench", "somebody") == 1
+    assert vendor_counts(ask) == (0, 1, [])
+
+
+@pytest.mark.parametrize("field", ["driver_id", "id"])
+def test_a_row_in_quarantine_that_never_was_in_the_table_is_no_missing_row(place, ask, read_spoilt, field):
+    read_spoilt(field, "first")
+    assert place.sql(VEHICLES) == [(5,)]
+    assert vendor_counts(ask) == (0, 1, [])
+
+
+def test_a_row_in_quarantine_hides_no_row_that_is_missing(place, ask, read_spoilt):
+    place.load_cars(DAY)
+    read_spoilt("driver_id", "again")
+    [(aside,)] = place.sql("SELECT raw_row->>'vehicle_id' FROM ops.quarantine")
+    change(
+        place,
+        f"DELETE FROM suivideflotte.vehicle WHERE vehicle_id = (SELECT min(vehicle_id) FROM"
+        f" suivideflotte.vehicle WHERE vehicle_id <> {aside})",
+    )
+    assert vendor_counts(ask) == (1, 1, [(6, 5)])
+    assert "the next run of its DAG reads a list anew" in ask("verify", "suivideflotte.vehicle")[2]
+
+
+def test_answers_with_rows_outside_their_window_are_compared(place, ask):
+    place.load_cars(DAY)
+    assert place.sql("SELECT sum(rows_outside_window) > 0 FROM ops.load WHERE dataset = 'suivideflotte.trip'") == [(True,)]
+    status, out, _ = ask("verify", "suivideflotte.trip", "--json")
+    assert (status, json.loads(out)["vendor_counts"]) == (0, {"answers": 6, "wrong": []})
+    change(place, "DELETE FROM suivideflotte.trip WHERE trip_id = (SELECT min(trip_id) FROM suivideflotte.trip)")
+    status, out, _ = ask("verify", "suivideflotte.trip", "--json")
+    told = json.loads(out)["vendor_counts"]
+    assert (status, told["answers"]) == (1, 6)
+    (wrong,) = told["wrong"]
+    assert wrong["vendor"] == wrong["here"] + 1
 
 
 def test_verify_refuses_what_it_cannot_compare(ask):
