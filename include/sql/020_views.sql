@@ -77,13 +77,18 @@ SELECT h.account, h.dataset, h.scope, h.window_start, h.window_end, h.state, h.p
             ' --from %s --to %s says what it costs, fleetlake backfill reads it',
             extract(day FROM ops.longest_gap()), h.dataset, h.account, (h.window_start AT TIME ZONE 'UTC')::date,
             (h.window_end AT TIME ZONE 'UTC' - interval '1 microsecond')::date)
-    ELSE tried.reason END AS reason,
+    -- Asked for only where something was tried: of most holes nothing was.
+    WHEN tried.attempts IS NOT NULL THEN (
+        SELECT t.reason FROM ops.heal t
+        WHERE t.account = h.account AND t.dataset = h.dataset AND t.scope = h.scope
+            AND t.window_start < h.window_end AND t.window_end > h.window_start
+        ORDER BY t.tried_at DESC LIMIT 1
+    ) END AS reason,
     round((extract(epoch FROM h.window_end - h.window_start) / 86400)::numeric, 2)::double precision AS days
 FROM hole h
 LEFT JOIN ops.load l ON l.load_id = h.load_id
 LEFT JOIN LATERAL (
     SELECT max(t.attempts) AS attempts, max(t.next_at) AS next_at,
-        (array_agg(t.reason ORDER BY t.tried_at DESC))[1] AS reason,
         sum(least(t.window_end, h.window_end) - greatest(t.window_start, h.window_start))
             FILTER (WHERE t.gave_up_at IS NOT NULL) >= h.window_end - h.window_start AS is_given_up
     FROM ops.heal t

@@ -154,6 +154,14 @@ def test_nothing_is_expected_of_a_vehicle_after_it_was_marked_deleted(house: War
     assert (table["days_proven"], table["days_open"]) == (35, 0)
 
 
+def test_holes_are_cut_to_the_window(house: Warehouse, ask: Ask) -> None:
+    house.record_coverage([of(bike, *days) for bike in "12" for days in ((-30, -28), (-8, -2))])
+    holes, table = told(ask(-20, -19, "--json"))
+    assert holes == [("1", -20, -19, "self-heal"), ("2", -20, -19, "self-heal")]
+    assert (table["days_proven"], table["days_open"], table["holes"]) == (0, 2, 2)
+    assert "2 holes, 2.0 vehicle-days:" in ask(-20, -19)
+
+
 def test_of_what_was_never_read_nothing_is_said(house: Warehouse, ask: Ask) -> None:
     out = ask(-3, -2, "--dataset", "powunity.trip")
     assert "Nothing is missing" not in out

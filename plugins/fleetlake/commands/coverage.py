@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from fleetlake.errors import UnknownVehicle
 from fleetlake.printing import plain, print_table
 from fleetlake.reading import Kind
 from fleetlake.settings import Settings
+from fleetlake.window import DAY
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_NONE = dt.timedelta()
 _SHOWN = 40
 """Holes on one screen; the rest is counted."""
 
+# A name that is not given falls away before the planner counts: it knows then how few rows a name leaves.
 _WHOSE = (
-    "account = coalesce(%(account)s::text, account) AND dataset = coalesce(%(dataset)s::text, dataset)"
+    "(%(account)s::text IS NULL OR account = %(account)s) AND (%(dataset)s::text IS NULL OR dataset = %(dataset)s)"
     " AND (%(scopes)s::text[] IS NULL OR (account, scope) IN"
     " (SELECT * FROM unnest(%(accounts)s::text[], %(scopes)s::text[])))"
 )
@@ -45,50 +49,77 @@ ORDER BY window_start, account, dataset, scope
 _STATUS = """
 SELECT account, dataset, scopes, complete_until, days_proven, days_open, holes, last_fetched_at, rows
 FROM ops.dataset_status
-WHERE account = coalesce(%(account)s::text, account) AND dataset = coalesce(%(dataset)s::text, dataset)
+WHERE (%(account)s::text IS NULL OR account = %(account)s) AND (%(dataset)s::text IS NULL OR dataset = %(dataset)s)
 ORDER BY account, dataset
 """
 # In a window every vehicle of the ledger is expected in all of it that is over, whether or not anybody ever asked: but for
-# vehicles marked deleted, of which nothing is expected after their last interval.
-_ASKED = "tstzmultirange(tstzrange(%(start)s::timestamptz, greatest(%(start)s, least(%(end)s::timestamptz, now()))))"
-_EXPECTED = f"""
-WITH known AS (
-    SELECT account, dataset, scope, min(window_start) AS first, max(window_end) AS last,
-        range_agg(tstzrange(window_start, window_end)) AS told,
-        coalesce(range_agg(tstzrange(window_start, window_end)) FILTER (WHERE state IN ('complete', 'empty_confirmed')),
-            '{{}}') AS proven
-    FROM ops.coverage WHERE {_WHOSE} GROUP BY 1, 2, 3
-), expected AS (
-    SELECT k.*, {_ASKED} AS asked,
-        CASE WHEN t.scope IS NULL THEN '{{}}' ELSE tstzmultirange(tstzrange(k.last, NULL)) END AS beyond
-    FROM known k LEFT JOIN ops.retired t USING (account, scope)
-), hole AS (
-    SELECT account, dataset, scope, window_start, window_end, days, state, proof, attempts, next_by, next_at, reason
+# vehicles marked deleted, of which nothing is expected after their last interval. What ops.hole does not tell of that lies
+# before a vehicle's first interval or after its last one: both are found by an index, nobody walks through the ledger.
+_OVER = "greatest(%(start)s::timestamptz, least(%(end)s::timestamptz, now()))"
+_HOLES_OF_WINDOW = f"""
+WITH hole AS MATERIALIZED (
+    SELECT account, dataset, scope, window_start, window_end, state, proof, attempts, next_by, next_at, reason
     FROM ops.hole WHERE {_CHOSEN}
-), missing AS (
-    SELECT * FROM hole
+), unread AS (
+    SELECT account, dataset, scope, %(start)s::timestamptz AS window_start, least(min(window_start), {_OVER}) AS window_end,
+        'unread: before its first reading' AS proof
+    FROM (SELECT * FROM ops.coverage WHERE {_WHOSE} AND window_start > %(start)s) c
+    WHERE NOT EXISTS (
+        SELECT FROM ops.coverage p
+        WHERE (p.account, p.dataset, p.scope) = (c.account, c.dataset, c.scope) AND p.window_start <= %(start)s
+    )
+    GROUP BY 1, 2, 3
     UNION ALL
-    SELECT e.account, e.dataset, e.scope, lower(part), upper(part), extract(epoch FROM upper(part) - lower(part))::float / 86400,
-        'unread', CASE WHEN lower(part) < e.first THEN 'unread: before its first reading' ELSE 'unread: nobody has come so far' END,
-        0, CASE WHEN lower(part) < date_trunc('day', now(), 'UTC') - interval '1 day' THEN 'backfill' ELSE 'schedule' END,
-        NULL, NULL
-    FROM expected e
-    LEFT JOIN (
-        SELECT account, dataset, scope, range_agg(tstzrange(window_start, window_end)) AS told FROM hole GROUP BY 1, 2, 3
-    ) h USING (account, dataset, scope)
-    CROSS JOIN LATERAL unnest(e.asked - e.told - coalesce(h.told, '{{}}') - e.beyond) AS part
-)"""
-_HOLES_OF_WINDOW = f"{_EXPECTED} SELECT * FROM missing ORDER BY window_start, account, dataset, scope"
-_DAYS = "(SELECT coalesce(extract(epoch FROM sum(upper(part) - lower(part))), 0)::float / 86400 FROM unnest({}) AS part)"
-_STATUS_OF_WINDOW = f"""{_EXPECTED}, table_of_window AS (
-    SELECT account, dataset, count(*) AS scopes,
-        coalesce(min(lower(tstzmultirange(tstzrange(%(start)s, NULL)) - proven - beyond)), max(last)) AS complete_until,
-        sum({_DAYS.format("asked * proven")}) AS days_proven, sum({_DAYS.format("asked - proven - beyond")}) AS days_open
-    FROM expected GROUP BY 1, 2
+    SELECT c.account, c.dataset, c.scope, greatest(c.window_end, h.window_end, %(start)s), {_OVER},
+        'unread: nobody has come so far'
+    FROM (SELECT * FROM ops.coverage WHERE {_WHOSE} AND next_start IS NULL AND window_end < {_OVER}) c
+    LEFT JOIN hole h ON (h.account, h.dataset, h.scope, h.window_start) = (c.account, c.dataset, c.scope, c.window_end)
+    WHERE NOT EXISTS (SELECT FROM ops.retired t WHERE (t.account, t.scope) = (c.account, c.scope))
+), missing AS (
+    SELECT account, dataset, scope, greatest(window_start, %(start)s) AS window_start, least(window_end, %(end)s) AS window_end,
+        state, proof, attempts, next_by, next_at, reason
+    FROM hole
+    UNION ALL
+    SELECT account, dataset, scope, window_start, window_end, 'unread', proof, 0,
+        CASE WHEN window_start < date_trunc('day', now(), 'UTC') - interval '1 day' THEN 'backfill' ELSE 'schedule' END, NULL, NULL
+    FROM unread
+    WHERE window_start < window_end
 )
-SELECT t.*, (SELECT count(*) FROM missing m WHERE (m.account, m.dataset) = (t.account, t.dataset)) AS holes,
-    s.last_fetched_at, NULL::bigint AS rows, CASE WHEN %(end)s > now() THEN greatest(%(start)s, now()) END AS not_yet_from
-FROM table_of_window t LEFT JOIN ops.dataset_status s USING (account, dataset)
+SELECT account, dataset, scope, window_start, window_end,
+    round((extract(epoch FROM window_end - window_start) / 86400)::numeric, 2)::double precision AS days,
+    state, proof, attempts, next_by, next_at, reason
+FROM missing
+ORDER BY window_start, account, dataset, scope
+"""
+# What is proven is what is expected without the holes: see _tables_of_window.
+_STATUS_OF_WINDOW = f"""
+WITH last AS (
+    SELECT account, dataset, count(*) AS scopes, max(window_end) AS read_until
+    FROM ops.coverage WHERE {_WHOSE} AND next_start IS NULL GROUP BY 1, 2
+), retired AS (
+    SELECT account, dataset, count(*) FILTER (WHERE c.window_end <= %(start)s) AS scopes,
+        sum({_OVER} - greatest(%(start)s, least(c.window_end, {_OVER}))) AS beyond
+    FROM last JOIN ops.retired t USING (account) JOIN ops.coverage c USING (account, dataset, scope)
+    WHERE c.next_start IS NULL GROUP BY 1, 2
+), open AS (
+    SELECT account, dataset, window_start AS moment FROM ops.coverage
+    WHERE state NOT IN ('complete', 'empty_confirmed') AND window_end > %(start)s AND {_WHOSE}
+    UNION ALL
+    SELECT account, dataset, window_end FROM ops.coverage WHERE next_start > window_end AND next_start > %(start)s AND {_WHOSE}
+), first_open AS (
+    SELECT account, dataset, min(greatest(moment, %(start)s)) AS moment FROM open GROUP BY 1, 2
+)
+SELECT account, dataset, l.scopes - coalesce(r.scopes, 0) AS scopes,
+    coalesce(least(o.moment, (
+        SELECT greatest(c.window_end, %(start)s) FROM ops.coverage c
+        WHERE (c.account, c.dataset) = (l.account, l.dataset) AND c.next_start IS NULL
+            AND NOT EXISTS (SELECT FROM ops.retired t WHERE (t.account, t.scope) = (c.account, c.scope))
+        ORDER BY c.window_end LIMIT 1
+    )), l.read_until) AS complete_until,
+    l.scopes * ({_OVER} - %(start)s) - coalesce(r.beyond, interval '0') AS expected,
+    (SELECT max(fetched_to) FROM ops.load b WHERE (b.account, b.dataset) = (l.account, l.dataset)) AS last_fetched_at,
+    NULL::bigint AS rows, l.read_until, CASE WHEN %(end)s > now() THEN {_OVER} END AS not_yet_from, {_OVER} AS over
+FROM last l LEFT JOIN retired r USING (account, dataset) LEFT JOIN first_open o USING (account, dataset)
 ORDER BY account, dataset
 """
 _INTERVALS = f"""
@@ -134,8 +165,7 @@ def coverage(
                 count = connection.execute(_RETRY, values).rowcount
                 connection.commit()
                 typer.echo(f"{count} given up before: the next run of fleet_self_heal tries them again", err=True)
-            found_holes = _rows(connection, _HOLES_OF_WINDOW if window else _HOLES, values)
-            tables = [] if vehicle else _rows(connection, _STATUS_OF_WINDOW if window else _STATUS, values)
+            found_holes, tables = holes_and_tables(connection, values)
             intervals = _rows(connection, _INTERVALS, values) if vehicle else []
             _count(connection, settings, intervals)
     holes = [item for item in found_holes if everything or item["next_by"] != "schedule"]
@@ -152,6 +182,42 @@ def coverage(
         _print_intervals(intervals)
     else:
         _print_tables(tables)
+
+
+def holes_and_tables(
+    connection: psycopg.Connection[Any], values: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What is missing, in order of time, and how the tables stand; of one vehicle there are no tables.
+
+    Args:
+        connection: to the warehouse.
+        values: account, dataset, start and end, or ``None``; accounts and scopes of a vehicle, or ``None``.
+    """
+    is_window = values["start"] is not None
+    holes = _rows(connection, _HOLES_OF_WINDOW if is_window else _HOLES, values)
+    if values["scopes"]:
+        return holes, []
+    if not is_window:
+        return holes, _rows(connection, _STATUS, values)
+    return holes, _tables_of_window(_rows(connection, _STATUS_OF_WINDOW, values), holes)
+
+
+def _tables_of_window(rows: Sequence[dict[str, Any]], holes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How tables stand in a window: what is proven is what is expected without the holes."""
+    by_table: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for hole in holes:
+        by_table[hole["account"], hole["dataset"]].append(hole)
+    tables = []
+    for row in rows:
+        own = by_table[row["account"], row["dataset"]]
+        expected, over = row.pop("expected"), row.pop("over")
+        missing = sum(
+            (min(one["window_end"], over) - one["window_start"] for one in own if one["window_start"] < over), _NONE
+        )
+        told = {"days_proven": (expected - missing) / DAY, "days_open": missing / DAY, "holes": len(own)}
+        first = min((one["window_start"] for one in own), default=row["complete_until"])
+        tables.append({**row, **told, "complete_until": min(first, row["complete_until"])})
+    return tables
 
 
 def _find(warehouse: Warehouse, settings: Settings, account: str | None, name: str) -> list[tuple[str, str]]:
