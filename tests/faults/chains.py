@@ -8,12 +8,14 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from fleetlake.pipeline.reads import key_of
 from fleetlake.raw import RawStore
 from fleetlake.sandbox.rooms import room
 from fleetlake.vendors.rcs.source import FEEDS
+from fleetlake.vendors.suivideflotte.source import FEEDS as CAR_FEEDS
 from fleetlake.window import Window
 
 PAGES = 100
@@ -84,24 +86,24 @@ class Chain:
         self.key = key_of(self.run.account, FEEDS["telemetry"], vehicle, self.run.window, self.run.read_name(1))
         self.raw = RawStore(place.settings.raw_url)
         pair = place.sandbox.pki.pair("client")
-        self.rcs = {
+        rcs = {
             "base_url": place.sandbox.urls["rcs"], "cert": str(pair.cert), "key": str(pair.key), "ca": str(place.sandbox.pki.ca)
         }  # fmt: skip
+        self.source = {"rcs": rcs, "take": self.take}
         self.committed = 0
 
     def attempt(self, tally, *, workers=1, die=None):
         """One try; ``True`` when it was killed."""
         window = [self.key.window.start.isoformat(), self.key.window.end.isoformat()]
         key = {name: getattr(self.key, name) for name in ("account", "vendor", "feed", "scope", "read")}
-        before = requests(self.place)
+        before = requests(self.place, self.key.vendor)
         told = self.reader(
-            url=self.place.settings.raw_url, rcs=self.rcs, take=self.take, key={**key, "window": window}, die=die,
-            workers=workers,
-        )  # fmt: skip
+            url=self.place.settings.raw_url, **self.source, key={**key, "window": window}, die=die, workers=workers
+        )
         killed = told["ended"] == ["killed"]
         assert killed or set(told["ended"]) == {"0"}, told
         count = self.raw.resume_point(self.key)[0]
-        tally.add(requests(self.place) - before, count - self.committed, killed=killed)
+        tally.add(requests(self.place, self.key.vendor) - before, count - self.committed, killed=killed)
         self.committed = count
         return killed, told["seconds"]
 
@@ -126,6 +128,48 @@ class Chain:
         assert sorted(found) == sorted(wanted), "a row is lost"
 
 
+class CarChain(Chain):
+    """Reads of the trips of one SuiviDeFlotte vehicle: two a page, and after each page the one before it again.
+
+    Args:
+        place, reader, vehicle, run_id: as above.
+        window: at most what one request may be about.
+    """
+
+    def __init__(self, place, reader, vehicle, window, run_id):
+        self.place, self.reader = place, reader
+        self.run = place.run("suivideflotte", str(window.start.date()), run_id=run_id, window=window, partition=None)
+        self.key = key_of(self.run.account, CAR_FEEDS["trips"], vehicle, window, self.run.read_name(1))
+        self.raw = RawStore(place.settings.raw_url)
+        token = place.sandbox.customers["suivideflotte"]["france"]["token"]
+        fields = {"base_url": place.sandbox.urls["suivideflotte"], "token": token, "history_days": 0, "per_page": 2}
+        self.source = {"suivideflotte": fields}
+        self.committed = 0
+
+    def assert_whole(self):
+        """Every page is there once, and once more to be compared, in the order in which the vendor is to be asked."""
+        pages = self.raw.pages(self.key)
+        assert [page.is_last for page in pages] == [False] * (len(pages) - 1) + [True]
+        assert [page.cursor_in for page in pages[1:]] == [page.cursor_out for page in pages[:-1]]
+        asked = [int(parse_qs(urlsplit(page.request).query)["page"][0]) for page in pages]
+        assert asked == [1, *(number for page in range(2, len(pages) // 2 + 2) for number in (page, page - 1))]
+        found = {number: [] for number in asked}
+        for number, page in zip(asked, pages, strict=True):
+            found[number].append([row["id"] for row in msgspec.json.decode(self.raw.body(page))["data"]])
+        assert all(again == [first] * len(again) for first, *again in found.values())
+        trips = [trip for first, *_ in found.values() for trip in first]
+        assert len(trips) == len(set(trips)), "a row came twice"
+        assert set(trips) >= {row["trip_id"] for row in car_trips(self.place, self.key.window, self.key.scope)}, (
+            "a row is lost"
+        )
+
+
+def car_trips(place, window, vehicle=None):
+    """Trips that began in a window."""
+    rows = room("suivideflotte").truth(place.sandbox.context, "trip", window, None)
+    return [row for row in rows if vehicle in (None, str(row["vehicle_id"]))]
+
+
 def pages_of(rows, take):
     """Pages of a read, its last one included."""
     return -(-(rows - 1) // (take - 1)) + 1
@@ -135,13 +179,14 @@ def truth(place, day):
     return list(room("rcs").truth(place.sandbox.context, "telemetry", Window.day(day), None))
 
 
-def requests(place) -> int:
-    """Requests for telemetry, when none is under way any more."""
+def requests(place, vendor="rcs") -> int:
+    """Requests for telemetry, or for trips, when none is under way any more."""
+    path = {"rcs": "/telemetry/history/", "suivideflotte": "/trips"}[vendor]
     deadline = time.monotonic() + 20
-    while any(who["in_flight"] for who in place.sandbox.stats().get("rcs", {}).values()):
+    while any(who["in_flight"] for who in place.sandbox.stats().get(vendor, {}).values()):
         assert time.monotonic() < deadline, "a request does not end"
         time.sleep(0.001)
-    return sum("/telemetry/history/" in entry["path"] for entry in place.sandbox.log("rcs"))
+    return sum(path in entry["path"] for entry in place.sandbox.log(vendor))
 
 
 def publish(place, chains):

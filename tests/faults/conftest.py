@@ -20,8 +20,9 @@ def ledger_sandbox(tmp_path_factory):
         state_dir=tmp_path_factory.mktemp("sandbox"),
         as_of=AS_OF,
         vehicles=5,
-        rooms=("rcs",),
-        assumptions={"rcs.requests_per_second": 0},
+        cars=2,
+        rooms=("rcs", "suivideflotte"),
+        assumptions={"rcs.requests_per_second": 0, "suivideflotte.requests_per_minute": 0},
     )
     with running(settings) as started:
         yield started

@@ -3,7 +3,7 @@
 A fork server: everything is imported once, each try is a fork that opens its own connections. Orders come as lines of JSON
 on standard input, each is answered by a line: how the tries ended, and how long they took.
 
-    {"url", "rcs", "key", "take"}                                  read to the end
+    {"url", "rcs", "key", "take"}                                  read to the end; another vendor: {…, "suivideflotte"}
     {…, "die": {"at": "before" | "after", "page": 17}}             die by SIGKILL around the creation of that page
     {…, "die": {"after_s": 0.123}}                                 be killed at that moment, from the start of the process
     {…, "die": {"after_s": 0.123, "from": "request"}}              the same, from the first request to the vendor, or from
@@ -35,6 +35,11 @@ from fleetlake.raw import RawStore, ReadKey
 from fleetlake.vendors.rcs.client import RcsClient
 from fleetlake.vendors.rcs.config import RcsConfig
 from fleetlake.vendors.rcs.source import FEEDS, RcsSource
+from fleetlake.vendors.suivideflotte.client import SuiviDeFlotteClient
+from fleetlake.vendors.suivideflotte.config import SuiviDeFlotteConfig
+from fleetlake.vendors.suivideflotte.fieldmap import load_fieldmap
+from fleetlake.vendors.suivideflotte.source import FEEDS as CAR_FEEDS
+from fleetlake.vendors.suivideflotte.source import SuiviDeFlotteSource
 from fleetlake.window import Window
 
 
@@ -98,13 +103,23 @@ class Source(RcsSource):
         return super().pages(*arguments, **named)
 
 
+def source_and_feeds(order):
+    """The vendor of an order."""
+    if "suivideflotte" not in order:
+        return Source(order), FEEDS
+    config = SuiviDeFlotteConfig.from_mapping(order["suivideflotte"])
+    client = SuiviDeFlotteClient(config, gate=LocalGate(1e6, burst=1e6))
+    return SuiviDeFlotteSource(client, load_fieldmap(order["key"]["account"])), CAR_FEEDS
+
+
 def read(order) -> int:
     """One try, from the opening of the stores to the last page."""
     raw = RawStore(order["url"])
     set_trap(raw, order)
     window = Window.parse(*order["key"].pop("window"))
     key = ReadKey(**order["key"], window=window)
-    (result,) = extract(raw, Source(order), [Read(feed=FEEDS[key.feed], key=key)])
+    source, feeds = source_and_feeds(order)
+    (result,) = extract(raw, source, [Read(feed=feeds[key.feed], key=key)])
     return 0 if result.error is None and result.is_complete else 3
 
 
@@ -182,6 +197,8 @@ def main() -> None:
             os.kill(order["wake"], signal.SIGCONT)
             answer = {"ended": [wait_or_kill(order["wake"], {}, -1)[0]]}
         else:
+            if "suivideflotte" in order:
+                load_fieldmap(order["key"]["account"])  # kept: reading contracts takes longer than a try
             told, order["tell"] = os.pipe()
             children = [fork(order) for _ in range(order.get("workers", 1))]
             if order.get("sleep"):

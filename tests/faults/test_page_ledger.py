@@ -9,8 +9,10 @@ import random
 import time
 
 import pytest
+from fleetlake.canonical import Digest
+from fleetlake.window import Window
 
-from tests.faults.chains import PAGES, Chain, Tally, assert_published_once, publish, vehicles
+from tests.faults.chains import PAGES, CarChain, Chain, Tally, assert_published_once, car_trips, publish, requests, vehicles
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -43,6 +45,41 @@ def test_a_hundred_pages_killed_at_every_commit_boundary(ledger, reader, request
     publish(ledger, [chain])
     rows = assert_published_once(ledger, [chain])
     print(f"\n{request.node.callspec.id}: {tally}; 0 of {rows} rows lost, 0 doubled")
+
+
+def test_a_list_that_is_compared_page_by_page_killed_at_every_commit_boundary(ledger, reader, request):
+    """SuiviDeFlotte, whose calls are scarcest: each page is asked for again after the next, and each of both is kept."""
+    window = Window.parse("2026-11-09", "2026-11-16")
+    vehicle = str(car_trips(ledger, window)[0]["vehicle_id"])
+    free = CarChain(ledger, reader, vehicle, window, "free")
+    whole = Tally()
+    free.attempt(whole)
+    chain = CarChain(ledger, reader, vehicle, window, "every boundary")
+    tally = Tally(reads=1)
+    began = time.monotonic()
+    number = 0
+    while not chain.is_complete:
+        for at in ("before", "after"):
+            killed, _ = chain.attempt(tally, die={"at": at, "page": number})
+            assert killed
+            assert chain.committed == number + (at == "after"), "no progress"
+        number += 1
+    tally.seconds = time.monotonic() - began
+    assert number == whole.pages == whole.requests > 15
+    assert tally.worst <= 1
+    assert tally.requests == 2 * number, "a page that was not committed is fetched again, and no other"
+    chain.assert_whole()
+    before = requests(ledger, "suivideflotte")
+    with ledger.pipeline("suivideflotte") as pipeline:
+        pipeline.plan(chain.run, entity_feed="vehicles", feeds=[])
+        pipeline.load(chain.run, feeds=["trips"], scopes=[vehicle])
+    assert requests(ledger, "suivideflotte") == before, "pages were fetched that are committed"
+    truth = Digest.of(car_trips(ledger, window, vehicle))
+    contract = ledger.contracts["suivideflotte.trip"]
+    for store in (ledger.warehouse, ledger.lake):
+        rows = [row for row in store.rows(contract) if row["deleted_at"] is None]
+        assert Digest.of([{column.name: row[column.name] for column in contract.columns} for row in rows]) == truth
+    print(f"\n{request.node.callspec.id}: {tally}; 0 of {truth.rows} rows lost, 0 doubled")
 
 
 def test_a_hundred_pages_killed_at_two_hundred_random_instants(ledger, reader, request):

@@ -458,6 +458,72 @@ def test_a_stopped_read_goes_on_with_its_page_and_size(source: Open, server: Ser
     assert asked_pages(server)[2:] == [("2", "15"), ("1", "15")]
 
 
+@pytest.mark.parametrize("before_commit", [True, False])
+@pytest.mark.parametrize("again", [True, False])
+def test_a_read_killed_at_every_page_asks_at_most_one_again_each_time(
+    again: bool, before_commit: bool, source: Open, server: Server
+) -> None:
+    def page_of_four(asked: Asked, _: Any) -> bytes:
+        page = int(dict(parse_qsl(urlsplit(asked.path).query))["page"])
+        return paginator(page, 4, 2 * page - 1, 2 * page, total=8)
+
+    server.will(page_of_four)
+    committed: list[Page] = []
+    while not committed or not committed[-1].is_last:
+        one = source(per_page=2)
+        cursor = committed[-1].cursor if committed else None
+        pages = (one.pages_again if again else one.pages)("vehicles", scope=FLEET, window=None, cursor=cursor)
+        page = next(pages)
+        if before_commit:  # what came is lost with the process, and comes again
+            assert next(source(per_page=2).pages("vehicles", scope=FLEET, window=None, cursor=cursor)).cursor == page.cursor
+        committed.append(page)
+    asked = ["1", "2", "1", "3", "2", "4", "3"]
+    assert [page for page, _ in asked_pages(server)] == ([page for page in asked for _ in "12"] if before_commit else asked)
+    assert ids(committed) == [1, 2, 3, 4, 1, 2, 5, 6, 3, 4, 7, 8, 5, 6]
+    assert [page.total for page in committed] == [None] * 6 + [8]
+
+
+@pytest.mark.parametrize(
+    ("second", "first_again", "ends"),
+    [
+        (array(*range(101, 201)), array(*range(1, 101)), False),
+        (array(), array(*range(1, 101)), True),
+        (refusal(422, "Page out of range"), array(*range(1, 101)), True),
+        (array(*range(1, 31)), array(*range(1, 31)), True),  # it does not page
+        (paginator(2, 2, 101), paginator(1, 2, *range(1, 101)), True),
+        (paginator(2, 3, 101), paginator(1, 3, *range(1, 101)), False),
+    ],
+)
+def test_the_end_is_known_also_to_a_process_that_did_not_see_the_page_before_the_kill(
+    second: bytes, first_again: bytes, ends: bool, source: Open, server: Server
+) -> None:
+    server.will(second, first_again)
+    come = next(source().pages("vehicles", scope=FLEET, window=None, cursor="2/100"))
+    check = next(source().pages("vehicles", scope=FLEET, window=None, cursor=come.cursor))
+    assert (come.is_last, check.is_last) == (False, ends)
+    assert check.cursor == "3/100"
+    assert asked_pages(server) == [("2", "100"), ("1", "100")]
+
+
+def test_a_page_that_repeats_the_one_before_is_asked_for_again_by_the_next_run(source: Open, server: Server) -> None:
+    first = paginator(1, 2, *range(1, 101))
+    server.will(first, paginator(2, 2, *range(1, 101)), first, paginator(2, 2, 101), first)
+    kept: list[Page] = []
+    with pytest.raises(CursorStuck):
+        kept.extend(source().pages("vehicles", scope=FLEET, window=None, cursor=None))
+    assert [page.is_last for page in kept] == [False, False, False]
+    rest = read(source(), cursor=kept[-1].cursor)
+    assert [page for page, _ in asked_pages(server)] == ["1", "2", "1", "2", "1"]
+    assert set(ids([*kept, *rest])) == {*range(1, 102)}
+    assert rest[-1].is_last
+
+
+def test_a_cursor_that_is_none_is_named(source: Open) -> None:
+    for cursor in ("two", "2", '2/5 {"rows":', '2/5 {"rows":1}'):
+        with pytest.raises(ConfigError, match="is no cursor of a list"):
+            read(source(), cursor=cursor)
+
+
 # --- what answers mean --------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,8 @@ judged by the pipeline.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 from typing import Any
 
 import msgspec
@@ -57,6 +59,9 @@ class _OauthError(msgspec.Struct):
 _LISTING = msgspec.json.Decoder(list[Raw] | Listing)
 _API_ERROR = msgspec.json.Decoder(_ApiError)
 _OAUTH_ERROR = msgspec.json.Decoder(_OauthError)
+_ROW = msgspec.json.Decoder(float_hook=lambda text: int(number) if (number := float(text)).is_integer() else number)
+"""12.0 and 12 are one number."""
+
 _UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError)
 
 
@@ -104,14 +109,10 @@ def listing(body: bytes) -> Listing:
     raise MalformedAnswer(f"the answer is no whole list: {problem}", remedy="it is asked for again by the next run")
 
 
-def same_rows(one: Listing, other: Listing) -> bool:
-    """Whether two answers hold the same rows, however they are written."""
-    if len(one.data) != len(other.data):
-        return False
-    return all(
-        left == right or msgspec.json.decode(left) == msgspec.json.decode(right)
-        for left, right in zip(one.data, other.data, strict=True)
-    )
+def seal(found: Listing) -> str:
+    """Differs for answers with other rows, and is the same for the same rows in the same order, however they are written."""
+    texts = [_canonical(row) for row in found.data]
+    return hashlib.sha256(b"\n".join(texts)).hexdigest()[:32]
 
 
 def is_end(body: bytes) -> bool:
@@ -151,6 +152,13 @@ def error_words(body: bytes) -> str:
         return ""
     words = ": ".join(part for part in (error.error, error.message) if part)
     return f"{words} ({error.hint})" if error.hint else words
+
+
+def _canonical(row: Raw) -> bytes:
+    try:
+        return json.dumps(_ROW.decode(row), sort_keys=True).encode()
+    except _UNREADABLE:
+        return bytes(row)
 
 
 def _row(raw: Raw, fieldmap: FieldMap, resource: Resource, asked: Asked) -> Raw:

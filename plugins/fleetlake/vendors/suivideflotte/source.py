@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from fleetlake.errors import ConfigError, CursorStuck, IncompleteAnswer, MalformedAnswer, OutOfRetention
 from fleetlake.http.answers import Answer
 from fleetlake.reading import Feed, Kind, Page
-from fleetlake.vendors.suivideflotte.client import VENDOR_PAGE, SuiviDeFlotteClient, filters, judge_vehicle, segment
-from fleetlake.vendors.suivideflotte.decode import Listing, is_end, listing, same_rows
+from fleetlake.vendors.suivideflotte.client import SuiviDeFlotteClient, filters, judge_vehicle, segment
+from fleetlake.vendors.suivideflotte.decode import Listing, is_end, listing
 from fleetlake.vendors.suivideflotte.fieldmap import TABLES, FieldMap, Resource
 from fleetlake.vendors.suivideflotte.localtime import to_vendor_time
+from fleetlake.vendors.suivideflotte.paging import Come, Place
 from fleetlake.window import Window
 
 
@@ -54,7 +55,8 @@ class SuiviDeFlotteSource:
 
         A list is read by id upwards. It is no snapshot: when a row vanishes while it is read, later rows move one place
         up, and one slips from the next page to the one read before. So every page is read again right after the next
-        one; rows that come twice are one for the pipeline. The cursor is the page to go on with, and its size.
+        one; rows that come twice are one for the pipeline. The cursor is the page to go on with, and its size; after a
+        page whose predecessor is still to be read again it says too what came, for only both together tell the end.
 
         The end is a paginator's last page, an empty page, or the refusal of a page past the end. A paginator counts its
         rows: the last page carries the count.
@@ -95,33 +97,30 @@ class SuiviDeFlotteSource:
         resource = self.fieldmap.resource(feed)
         path = resource.path.replace("{scope}", segment(scope))
         query = self._query(resource, scope, window, downwards=downwards)
-        number, size = _position(cursor)
-        before: Listing | None = None
+        place = Place.of(cursor)
         while True:
-            answer = self._ask(resource, path, query, scope, number, size)
-            found = _checked(answer, number)
-            size = size or self.client.per_page
-            if number > 1:
-                again = self._ask(resource, path, query, scope, number - 1, size)
-                before = _checked(again, number - 1)
-                yield _page(again, len(before.data), f"{number}/{size}", is_last=False)
-                if found.data and same_rows(found, before) and found.last_page is not None:
-                    raise CursorStuck(f"page {number} has the rows of the page before", where=answer.request)
-            is_last = _is_end(answer, found, before, size)
-            total = found.total if found.total is not None or before is None else before.total
-            yield _page(
-                answer,
-                len(found.data),
-                f"{number + 1}/{size}",
-                is_last=is_last and gone is None,
-                total=total if is_last else None,
-            )
+            answer = self._ask(resource, path, query, scope, place.asks, place.size)
+            found = _checked(answer, place.asks)
+            size = place.size or self.client.per_page
+            come = place.come or Come.of(found, size)
+            if place.come is None and place.number > 1:
+                place = Place(place.number, size, come)
+                yield _page(answer, len(found.data), place, is_last=False)
+                continue
+            is_repeated = place.come is not None and come.is_repeated_by(found)
+            stuck = _stuck(come, place.number, size, answer) if is_repeated else None
+            # An array that does not page is repeated too: every page is the whole.
+            is_last = stuck is None and (is_repeated or come.is_end)
+            total = found.total if come.total is None else come.total
+            place = Place(place.number if stuck else place.number + 1, size)
+            yield _page(answer, len(found.data), place, is_last=is_last and gone is None, total=total if is_last else None)
+            if stuck:
+                raise stuck
             if is_last:
                 if gone is not None:
                     raise gone
                 return
-            number += 1
-            if number > self.client.config.max_pages:
+            if place.number > self.client.config.max_pages:
                 raise CursorStuck(
                     f"the list has not ended after {self.client.config.max_pages} pages",
                     where=answer.request,
@@ -186,13 +185,6 @@ class SuiviDeFlotteSource:
         self.client.get(f"{vehicles}/{segment(vehicle)}", judge=functools.partial(judge_vehicle, vehicle))
 
 
-def _position(cursor: str | None) -> tuple[int, int | None]:
-    if cursor is None:
-        return 1, None
-    number, _, size = cursor.partition("/")
-    return int(number), int(size)
-
-
 def _checked(answer: Answer, number: int) -> Listing:
     if answer.status == 422 and is_end(answer.body):
         return Listing([])
@@ -209,24 +201,20 @@ def _checked(answer: Answer, number: int) -> Listing:
     return found
 
 
-def _is_end(answer: Answer, found: Listing, before: Listing | None, size: int) -> bool:
-    if not found.data:
-        return True
-    if found.last_page is not None:
-        return found.current_page is not None and found.current_page >= found.last_page
-    if before is not None and same_rows(found, before):
-        if len(found.data) == size:
-            raise CursorStuck(
-                f"a full page of {size} rows is that of the page before: nobody knows whether more follow",
-                where=answer.request,
-                remedy="it is asked for again by the next run; if it stays, set another per_page",
-            )
-        return True  # an array that does not page: every page is the whole
-    # A limit we do not know of may cut pages short, but none below the vendor's own page.
-    return len(found.data) < min(size, VENDOR_PAGE)
+def _stuck(come: Come, number: int, size: int, answer: Answer) -> CursorStuck | None:
+    """What is wrong with a page that has the rows of the page before, which ``answer`` holds."""
+    if come.is_counted:
+        return CursorStuck(f"page {number} has the rows of the page before", where=answer.request)
+    if come.rows == size:
+        return CursorStuck(
+            f"a full page of {size} rows is that of the page before: nobody knows whether more follow",
+            where=answer.request,
+            remedy="it is asked for again by the next run; if it stays, set another per_page",
+        )
+    return None
 
 
-def _page(answer: Answer, rows: int, cursor: str, *, is_last: bool, total: int | None = None) -> Page:
+def _page(answer: Answer, rows: int, place: Place, *, is_last: bool, total: int | None = None) -> Page:
     return Page(
         body=answer.body,
         request=answer.request,
@@ -234,7 +222,7 @@ def _page(answer: Answer, rows: int, cursor: str, *, is_last: bool, total: int |
         content_type=answer.content_type,
         fetched_at=answer.fetched_at,
         rows=rows,
-        cursor=cursor,
+        cursor=str(place),
         is_last=is_last,
         total=total,
     )
