@@ -147,7 +147,10 @@ def as_record(item: Plan) -> dict[str, Any]:
         "to": str(item.days[1]) if item.days else None,
         "runs": item.runs,
         "vehicles": item.vehicles,
-        "vehicle_days": {one.table: {"complete": one.proven, "of": one.of} for one in item.standings},
+        "vehicle_days": {
+            one.table: {"complete": one.proven, "out_of_retention": one.out_of_retention, "of": one.of}
+            for one in item.standings
+        },
         "requests": round(item.price.requests),
         "bytes": round(item.price.bytes),
         "rows": round(item.price.rows),
@@ -177,9 +180,7 @@ def as_record(item: Plan) -> dict[str, Any]:
 def as_text(item: Plan) -> str:
     """A plan for people."""
     lines = [f"{item.dag_id}, account {item.account.name}: {_days(item)}"]
-    lines += [
-        f"  {standing_text(one)}" + (", skipped" if one.proven and not item.wish.refetch else "") for one in item.standings
-    ]
+    lines += [f"  {standing_text(one, are_skipped=bool(one.proven) and not item.wish.refetch)}" for one in item.standings]
     if not item.vehicles:
         lines.append(
             "  the warehouse knows no vehicle of this account yet, so nobody can tell the price; --sample 20 finds out"
@@ -240,9 +241,13 @@ def _within(item: Plan, what: str) -> str:
     return f"± {item.spread(what):.0%}"
 
 
-def standing_text(standing: Standing, holes: int = 0) -> str:
+def standing_text(standing: Standing, holes: int = 0, *, are_skipped: bool = False) -> str:
     """How a table stands, and its first holes."""
     text = f"{standing.table}: {standing.proven:,} of {standing.of:,} {standing.unit} proven complete"
+    if are_skipped:
+        text += ", skipped"
+    if standing.out_of_retention:
+        text += f"; {standing.out_of_retention:,} out of retention: the vendor does not keep them any more"
     for scope, window in standing.holes[:holes]:
         text += f"\n    hole: {scope} {window}"
     if holes and len(standing.holes) > holes:

@@ -20,7 +20,7 @@ import datetime as dt
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fleetlake.coverage import Interval, State, missing
+from fleetlake.coverage import Interval, State, unproven
 from fleetlake.errors import (
     BatchHeld,
     ConfigError,
@@ -162,7 +162,7 @@ class Jobs:
             if not holes or not others or not self._source.feeds[feed.name].details_suffice:
                 continue
             known = [warehouse.covered(account, table, everyone, run.window) for table in others]
-            if any(missing(intervals, run.window) for scopes in known for intervals in scopes.values()):
+            if any(unproven(intervals, run.window) for scopes in known for intervals in scopes.values()):
                 continue
             read = [item.fetched_at for scopes in known for items in scopes.values() for item in items if item.fetched_at]
             words = f"details: {feed.details} was read for each of {len(everyone)} vehicles"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetlake.accounts import Account, load_accounts
 from fleetlake.contracts import Contract, load_contracts
+from fleetlake.coverage import Interval, missing, unproven
 from fleetlake.errors import ConfigError
 from fleetlake.pipeline.estimate import FeedPlan, Pricing, Spans, Wish, by_day, timed, union
 from fleetlake.pipeline.parts import Parts
@@ -39,7 +40,8 @@ class Standing:
         table: the table.
         unit: what is counted: ``vehicle-days``, or ``days`` where a proof is about the whole fleet.
         proven, of: how many are proven complete, and how many there are.
-        holes: what is not proven, vehicle and window, in order.
+        holes: what is not proven and still worth asking for, vehicle and window, in order.
+        out_of_retention: how many are neither: the vendor does not keep them any more.
     """
 
     table: str
@@ -47,6 +49,7 @@ class Standing:
     proven: int
     of: int
     holes: tuple[tuple[str, Window], ...]
+    out_of_retention: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +255,7 @@ class _Planner:
         self._warehouse = warehouse
         self._wish = wish
         self._account = account
-        self._missing: dict[str, dict[str, list[Window]]] = {}
+        self._known: dict[str, dict[str, list[Interval]]] = {}
         run = Run(
             account=account, dag_id="plan", run_id="plan", window=wish.window, lane=Lane.BACKFILL, vehicles=wish.vehicles
         )
@@ -303,13 +306,20 @@ class _Planner:
         )
 
     def standing(self, table: str) -> Standing:
-        missing = self._missing_of(table)
-        holes = [(scope, hole) for scope, windows in sorted(missing.items()) for hole in windows]
+        to_ask = self._missing_of(table)
+        holes = [(scope, hole) for scope, windows in sorted(to_ask.items()) for hole in windows]
         scopes = self._scopes(table)
-        days = sum(high - low for pairs in self._ranges(missing).values() for low, high in pairs)
+        without_proof = {scope: unproven(items, self._wish.window) for scope, items in self._known_of(table).items()}
+        asked, open_days = self._days(to_ask), self._days(without_proof)
         whole = len(scopes) * self._wish.dates
-        unit = "days" if scopes == [FLEET] else "vehicle-days"
-        return Standing(table=table, unit=unit, proven=whole - days, of=whole, holes=tuple(holes))
+        return Standing(
+            table=table,
+            unit="days" if scopes == [FLEET] else "vehicle-days",
+            proven=whole - open_days,
+            of=whole,
+            holes=tuple(holes),
+            out_of_retention=open_days - asked,
+        )
 
     @property
     def _entity(self) -> Feed:
@@ -318,18 +328,25 @@ class _Planner:
     def _scopes(self, table: str) -> list[str]:
         return self.vehicles if self._parts.contracts[table].scope_column else [FLEET]
 
-    def _missing_of(self, table: str) -> dict[str, list[Window]]:
-        if table not in self._missing:
-            window = self._wish.window
-            self._missing[table] = self._warehouse.missing(self._account.name, table, self._scopes(table), window)
-        return self._missing[table]
+    def _known_of(self, table: str) -> dict[str, list[Interval]]:
+        if table not in self._known:
+            self._known[table] = self._warehouse.covered(self._account.name, table, self._scopes(table), self._wish.window)
+        return self._known[table]
 
-    def _ranges(self, missing: Mapping[str, Sequence[Window]]) -> Spans:
-        """Whole days that touch the missing windows."""
+    def _missing_of(self, table: str) -> dict[str, list[Window]]:
+        found = {scope: missing(items, self._wish.window) for scope, items in self._known_of(table).items()}
+        return {scope: windows for scope, windows in found.items() if windows}
+
+    def _days(self, windows: Mapping[str, Sequence[Window]]) -> int:
+        """Days that touch any of the windows, vehicle by vehicle."""
+        return sum(high - low for pairs in self._ranges(windows).values() for low, high in pairs)
+
+    def _ranges(self, windows_of: Mapping[str, Sequence[Window]]) -> Spans:
+        """Whole days that touch some windows."""
         start = self._wish.window.start
         return {
             scope: union([((one.start - start) // DAY, -((start - one.end) // DAY)) for one in windows])
-            for scope, windows in missing.items()
+            for scope, windows in windows_of.items()
         }
 
     def _spans(self, feed: Feed, tables: Sequence[str]) -> Spans:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from fleetlake.coverage import Interval, State
 from fleetlake.errors import ConfigError, IncompleteAnswer, JobFailed, RateLimited, VendorUnavailable
 from fleetlake.pipeline import Pipeline
 from fleetlake.pipeline.job_table import Stage
@@ -86,6 +87,23 @@ def test_without_all_vehicles_nothing_takes_the_reports_place(place, run):
         assert pipeline.prove(run) == []
         with pytest.raises(IncompleteAnswer, match=r"rcs\.health_report: 1 of 1 not complete"):
             pipeline.certify(run, datasets=TABLES)
+
+
+def test_details_that_the_vendor_does_not_keep_any_more_take_no_reports_place(place, run):
+    with place.sandbox.faults("drop_answer:method=POST,vendor=rcs"), place.pipeline("rcs") as pipeline:
+        pipeline.ask(run, feed=FEED)
+        gone, *others = [vehicle for chunk in pipeline.collect(run, feed=FEED) for vehicle in chunk]
+        pipeline.load(run, feeds=["health_reports"], scopes=others)
+        lost = Interval(
+            account="main",
+            dataset="rcs.trouble",
+            scope=gone,
+            window=run.window,
+            state=State.OUT_OF_RETENTION,
+            proof="lost: so",
+        )
+        place.warehouse.record_coverage([lost])
+        assert pipeline.prove(run) == []
 
 
 def test_filtered_details_take_no_reports_place(place, run):

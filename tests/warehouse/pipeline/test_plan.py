@@ -11,10 +11,11 @@ from fleetlake import cli
 from fleetlake.accounts import load_accounts
 from fleetlake.commands.backfill import create_all
 from fleetlake.contracts import load_contracts
-from fleetlake.errors import ConfigError, StoreUnavailable, UnknownVehicle
+from fleetlake.coverage import Interval, State
+from fleetlake.errors import ConfigError, IncompleteAnswer, StoreUnavailable, UnknownVehicle
 from fleetlake.pipeline.estimate import Wish
 from fleetlake.pipeline.follow import Work
-from fleetlake.pipeline.plan import make_plans, standings
+from fleetlake.pipeline.plan import make_plans, standings, vehicles_of
 from fleetlake.pipeline.price import price
 from fleetlake.pipeline.rooms import vendor_room
 from fleetlake.reading import Lane
@@ -226,13 +227,78 @@ def ask(place, monkeypatch, capsys):
     return run
 
 
+def mark_gone(place, *, unknown_to_vendor=False):
+    """Marks a device deleted; gives its id and its name. Its id may be one that the vendor does not know."""
+    new_id = "device_id + 900000" if unknown_to_vendor else "device_id"
+    with place.warehouse.session() as connection:
+        rows = connection.execute(
+            f"UPDATE powunity.device SET deleted_at = now(), device_id = {new_id} WHERE device_id ="
+            " (SELECT min(device_id) FROM powunity.device) RETURNING device_id::text, name"
+        ).fetchall()
+        connection.commit()
+    return rows[0]
+
+
+def test_a_deleted_vehicle_that_is_named_is_planned_read_and_judged_again(place, ask):
+    load(place, FIRST, ["trips"])
+    gone, name = mark_gone(place)
+    run = place.run("powunity", SECOND, vehicles=(gone,))
+    with place.pipeline("powunity") as pipeline:
+        pipeline.certify(place.run("powunity", FIRST), datasets=["powunity.trip"])
+    options = ["--dataset", "powunity.trip", "--from", FIRST, "--to", SECOND, "--account", "north", "--json"]
+
+    def standing(record):
+        days = record["vehicle_days"]["powunity.trip"]
+        return days["complete"], days["of"]
+
+    assert standing(json.loads(ask("plan", *options)[1])) == (3, 6)
+    for named in (gone, name):
+        status, out, _ = ask("plan", *options, "--vehicles", named)
+        record = json.loads(out)
+        assert (status, standing(record), record["runs"]) == (0, (1, 2), 1)
+        assert record["api"]["body"]["dag_run_conf"]["vehicles"] == [named]
+    status, out, _ = ask("plan", *options, "--reprocess", "--vehicles", gone)
+    assert (status, json.loads(out)["batches"]) == (0, 1)
+    with place.pipeline("powunity") as pipeline:
+        pipeline.load(run, feeds=["trips"], scopes=[gone])
+        assert pipeline.certify(run, datasets=["powunity.trip"]) == {"powunity.trip": {"complete": 1, "of": 1}}
+    assert json.loads(ask("plan", *options, "--vehicles", gone)[1])["runs"] == 0
+
+
+def test_a_deleted_vehicle_that_its_vendor_refuses_is_told_as_any_other(place):
+    load(place, FIRST, ["trips"])
+    gone, _ = mark_gone(place, unknown_to_vendor=True)
+    run = place.run("powunity", SECOND, vehicles=(gone,))
+    with place.pipeline("powunity") as pipeline:
+        assert pipeline.plan(run, entity_feed="devices", feeds=["trips"]) == [[gone]]
+        pipeline.load(run, feeds=["trips"], scopes=[gone])
+        with pytest.raises(IncompleteAnswer, match=gone):
+            pipeline.certify(run, datasets=["powunity.trip"])
+    [(state, proof)] = place.sql(f"SELECT state, proof FROM ops.coverage WHERE scope = '{gone}' AND state <> 'complete'")
+    assert (state, proof.partition(":")[0]) == ("failed", "refused")
+
+
+def test_a_name_that_went_over_to_another_vehicle_is_that_one_s(place):
+    load(place, FIRST, ["trips"])
+    gone, name = mark_gone(place)
+    with place.warehouse.session() as connection:
+        connection.execute(
+            "UPDATE powunity.device SET name = %s WHERE device_id = (SELECT max(device_id) FROM powunity.device)", [name]
+        )
+        connection.commit()
+    [(heir,)] = place.sql("SELECT max(device_id)::text FROM powunity.device")
+    account = load_accounts(place.settings.include)
+    north = next(one for one in account if one.name == "north")
+    assert vehicles_of(place.settings, place.warehouse, north, wish(vehicles=(name,))) == [heir] != [gone]
+
+
 def test_the_terminal_prints_price_command_and_call(place, ask):
     load(place, FIRST)
     options = ["--dataset", "powunity.trip", "--from", FIRST, "--to", THIRD, "--account", "north"]
     status, out, _ = ask("plan", *options, "--json")
     record = json.loads(out)
     assert status == 0
-    assert record["vehicle_days"] == {"powunity.trip": {"complete": 4, "of": 12}}
+    assert record["vehicle_days"] == {"powunity.trip": {"complete": 4, "out_of_retention": 0, "of": 12}}
     assert (record["from"], record["to"], record["runs"], record["requests"]) == (SECOND, THIRD, 2, 14)
     assert record["command"].startswith(f"airflow backfill create --dag-id powunity_trips --from-date {SECOND}")
     assert record["api"]["body"]["dag_run_conf"] == {"datasets": ["powunity.trip"]}
@@ -241,6 +307,35 @@ def test_the_terminal_prints_price_command_and_call(place, ask):
     assert "4 of 12 vehicle-days proven complete, skipped" in out
     assert "4 vehicle-days of 1 dates" in out
     assert "requests/s (as the last run had it)" in out
+
+
+def test_what_the_vendor_does_not_keep_any_more_is_neither_read_nor_called_complete(place, ask):
+    load(place, FIRST, ["trips"])
+    bikes = [str(row[0]) for row in place.sql("SELECT device_id FROM powunity.device ORDER BY 1")]
+    for day, states in ((SECOND, [State.OUT_OF_RETENTION] * 4), (THIRD, [State.OUT_OF_RETENTION] * 3 + [State.FAILED])):
+        place.warehouse.record_coverage(
+            Interval(
+                account="north",
+                dataset="powunity.trip",
+                scope=bike,
+                window=Window.day(day),
+                state=state,
+                proof="planted: so",
+            )
+            for bike, state in zip(bikes, states, strict=True)
+        )
+    options = ["--dataset", "powunity.trip", "--to", THIRD, "--account", "north", "--from"]
+    (gone,) = standings(place.settings, place.warehouse, wish(datasets=TABLES[:1], window=Window.day(SECOND)))
+    assert (gone.proven, gone.out_of_retention, gone.of, gone.holes) == (0, 4, 4, ())
+    assert plan(place, datasets=TABLES[:1], window=Window.day(SECOND)).days is None
+    status, out, _ = ask("plan", *options, FIRST)
+    words = "4 of 12 vehicle-days proven complete, skipped; 7 out of retention: the vendor does not keep them any more"
+    assert (status, words in out) == (0, True)
+    record = json.loads(ask("plan", *options, FIRST, "--json")[1])
+    assert record["vehicle_days"] == {"powunity.trip": {"complete": 4, "out_of_retention": 7, "of": 12}}
+    assert (record["from"], record["to"]) == (THIRD, THIRD)
+    status, out, _ = ask("backfill", "--dataset", "powunity.trip", "--from", SECOND, "--to", SECOND, "--account", "north")
+    assert (status, "0 of 4 vehicle-days proven complete; 4 out of retention" in out) == (0, True)
 
 
 def test_the_terminal_names_wrong_options(place, ask):
