@@ -276,6 +276,71 @@ def test_a_notifier_that_fails_is_tried_again_with_the_same_alert(bikes):
     assert bikes.place.sql("SELECT subject, message FROM ops.alert WHERE sent_at IS NOT NULL") == sent
 
 
+def broken(*bikes):
+    """Faults by which no trip of some bikes can be read."""
+    return [f"500:vendor=powunity,path=*/reports/trips*,query=*deviceId={bike}*,count=100000" for bike in bikes]
+
+
+def test_bikes_that_cannot_be_read_take_no_other_along(bikes):
+    *odd, healthy = bikes.bikes
+    for bike in bikes.bikes:
+        bikes.breaks(bike, 3)
+    with bikes.place.sandbox.faults(*broken(*odd)):
+        bikes.heal("run 0")
+        assert {hole[0]: hole[3] for hole in bikes.holes()} == {**dict.fromkeys(odd, 1), healthy: 0}, (
+            "after three failures the vendor may be away: the fourth was not asked, and has lost no attempt"
+        )
+        bikes.later()
+        bikes.heal("run 1")
+        assert [hole[0] for hole in bikes.holes()] == odd
+        for number in range(2, ATTEMPTS):
+            bikes.later()
+            bikes.heal(f"run {number}")
+    assert {hole[0]: (hole[2], hole[3]) for hole in bikes.holes()} == dict.fromkeys(odd, ("person", ATTEMPTS))
+    [(_, message)] = bikes.told
+    assert f"{len(odd)} vehicles, {len(odd)}.0 days: error" in message
+    reasons = bikes.place.sql("SELECT scope, reason FROM ops.heal")
+    assert all(f"deviceId={scope}" in reason for scope, reason in reasons), "each has its own reason"
+
+
+def test_bad_days_of_one_bike_block_no_other_bike(bikes):
+    odd, healthy = bikes.bikes[:2]
+    for day in (1, 3, 5, 7):
+        bikes.breaks(odd, day)
+    bikes.breaks(healthy, 8)
+    with bikes.place.sandbox.faults(*broken(odd)):
+        bikes.heal("run")
+    assert [hole[0] for hole in bikes.holes()] == [odd] * 4
+    assert bikes.asked().total() == 4, "one bad day, the other bike, two bad days more: then the vendor may be away"
+
+
+def test_bad_days_of_several_bikes_block_no_other_bike_for_more_than_a_run(bikes):
+    *odd, healthy = bikes.bikes
+    for number, bike in enumerate(odd):
+        for day in (0, 3, 6):
+            bikes.breaks(bike, day + number)
+    bikes.breaks(healthy, 9)
+    with bikes.place.sandbox.faults(*broken(*odd)):
+        for number in range(2):
+            bikes.heal(f"run {number}")
+            bikes.later()
+    assert healthy not in {hole[0] for hole in bikes.holes()}
+
+
+def test_a_vendor_that_is_away_is_asked_a_few_times_and_costs_no_attempt_of_what_was_not_asked(bikes):
+    days = range(0, 10, 2)
+    for bike in bikes.bikes:
+        for day in days:
+            bikes.breaks(bike, day)
+    with bikes.place.sandbox.faults("500:vendor=powunity,path=*/reports/trips*,count=100000"):
+        tasks = len(bikes.heal("run"))
+    assert bikes.asked().total() <= tasks * 2 * 3
+    assert sum(hole[3] for hole in bikes.holes()) == bikes.asked().total()
+    bikes.later()
+    bikes.heal("it is back")
+    assert bikes.holes() == []
+
+
 def test_what_is_blocked_does_not_crowd_out_what_is_due(bikes, monkeypatch):
     monkeypatch.setattr("fleetlake.pipeline.heal_plan._MOST_HOLES", 1)
     old, young = bikes.bikes[:2]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from fleetlake.errors import ConfigError, Fatal, FleetlakeError, IncompleteAnswer, ScopeUnavailable, Skippable
+from fleetlake.pipeline.turns import in_turn
 from fleetlake.raw import PageRef, RawStore, ReadKey
 from fleetlake.reading import Feed, Page, Source
 from fleetlake.window import Window
@@ -22,7 +23,7 @@ _AGAIN = "-again"
 """Ends the names of second readings."""
 
 _GIVE_UP_AFTER = 3
-"""Scopes in a row that may fail before the vendor is taken to be down, not the scope to be odd."""
+"""Reads in a row, of different scopes as long as there are, that may fail before the vendor is taken to be down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,15 +131,18 @@ def first_of(folder: str) -> str:
 def extract(raw: RawStore, source: Source, reads: Iterable[Read]) -> Iterator[Extracted]:
     """Carry out reads one after the other; the failure of one does not stop the others.
 
+    Of a scope that fails, further reads come after those of all other scopes.
+
     Yields:
-        One result per read, with ``error`` set where it failed. When several reads in a row fail for the same reason the
-        vendor itself is taken to be away: the rest is not tried, and the generator ends early.
+        One result per read, with ``error`` set where it failed. When several reads in a row fail the vendor itself is taken
+        to be away: the rest is not tried, and the generator ends early.
 
     Raises:
         Fatal: the configuration is wrong; no other read could do better.
     """
     failures = 0
-    for read in reads:
+    failing: set[str] = set()
+    for read in in_turn(reads, lambda read: read.all_scopes, failing):
         result = Extracted(read)
         try:
             _extract_one(raw, source, result)
@@ -150,6 +154,8 @@ def extract(raw: RawStore, source: Source, reads: Iterable[Read]) -> Iterator[Ex
         # A vehicle that cannot be read says nothing about the vendor, neither good nor bad.
         if not isinstance(result.error, Skippable):
             failures = failures + 1 if result.error is not None else 0
+            if result.error is not None:
+                failing.update(read.all_scopes)
         if result.error is None and (refused := result.refused):
             result.error = ScopeUnavailable(
                 f"{read.feed.name}: the vendor refuses {len(refused)} of {len(read.scopes)} vehicles: "

@@ -17,6 +17,7 @@ from fleetlake.pipeline.parts import Parts
 from fleetlake.pipeline.publish import Summary
 from fleetlake.pipeline.reads import Reading, Work
 from fleetlake.pipeline.run import Run
+from fleetlake.pipeline.turns import longest_ago
 from fleetlake.pipeline.usage import Step, recorded
 from fleetlake.pipeline.vehicles import SHOWN, Vehicles
 from fleetlake.reading import FLEET, Feed, JobStatus, Kind, Lane, Source
@@ -98,7 +99,8 @@ class Pipeline:
         """Extract to raw and publish, for some vehicles and all datasets of some feeds; of feeds that the run wants.
 
         A failing vehicle stops no other: what came home is published, then the first error is raised. A retry goes on
-        with what is missing.
+        with what is missing, first with vehicles that have not failed: after a few failures in a row a try ends, since the
+        vendor may be away.
 
         Returns:
             Counters by dataset.
@@ -215,7 +217,8 @@ class Pipeline:
     ) -> FleetlakeError | None:
         taken: list[Read] = []
         brought: list[Extracted] = []
-        for reads in rounds:
+        for todo in rounds:
+            reads = longest_ago(self._parts, feed, todo, lambda read: read.all_scopes)
             extracted = list(extract(self._parts.raw, self._parts.source, reads))
             taken += reads
             brought += extracted

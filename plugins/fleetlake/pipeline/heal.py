@@ -23,6 +23,7 @@ from fleetlake.pipeline.heal_plan import Planning, Request, proven_by, within
 from fleetlake.pipeline.heal_table import HealTable, Trial
 from fleetlake.pipeline.price import quota_of
 from fleetlake.pipeline.run import Run
+from fleetlake.pipeline.turns import in_turn, longest_ago
 from fleetlake.reading import Kind, Lane
 from fleetlake.window import Window
 
@@ -48,7 +49,7 @@ _PAUSE = dt.timedelta(hours=1)
 
 _MOST_REQUESTS = 5_000
 _AWAY = 2
-"""Groups of requests in a row that fail for the vendor's sake: it is away, the rest waits for another run."""
+"""Windows in a row of which no vehicle answers for the vendor's sake: it is away, the rest waits for another run."""
 
 _HOPELESS = ("refused", "held", "out of retention")
 """Kinds of proof that no repetition changes."""
@@ -131,18 +132,16 @@ class Healing:
     def heal(self, run: Run, requests: Iterable[Request]) -> Healed:
         """Carry out requests of this run's plan; what is mended meanwhile is not asked for.
 
-        A vehicle that cannot be read stays open and stops no other.
+        A vehicle that cannot be read stays open and stops no other: those that failed last are asked last.
 
         Raises:
             StoreUnavailable, StoreConflict, RateLimited: run the task again; it goes on where it stopped.
         """
         done = Healed()
-        groups: dict[tuple[str, Window], list[str]] = defaultdict(list)
-        for item in requests:
-            groups[item.feed, item.window] += item.scopes
         failed = 0
-        for (name, window), scopes in groups.items():
-            feed = self._parts.feed(name)
+        failing: set[str] = set()
+        for feed, window, scopes in in_turn(self._groups(requests), lambda group: group[2], failing):
+            name = feed.name
             error: FleetlakeError | None = None
             left = self._missing(feed, scopes, window)
             if left and failed < _AWAY:
@@ -154,7 +153,9 @@ class Healing:
                 except FleetlakeError as caught:
                     log.warning("%s %s: %s", name, window, caught)
                     error = caught
-                    failed = failed + 1 if isinstance(caught, Retriable) else 0
+                    still = self._missing(feed, left, window)
+                    failing.update(still)
+                    failed = failed + 1 if isinstance(caught, Retriable) and len(still) == len(left) else 0
             self._settle(run, feed, scopes, window, error, is_tried=failed < _AWAY or error is not None, done=done)
             if isinstance(error, RateLimited):
                 raise error
@@ -188,6 +189,18 @@ class Healing:
         return done
 
     # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _groups(self, requests: Iterable[Request]) -> list[tuple[Feed, Window, list[str]]]:
+        """Requests about the same window together; of each feed those first whose vehicles failed longest ago."""
+        feeds: dict[str, dict[Window, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for item in requests:
+            feeds[item.feed][item.window] += item.scopes
+        groups = []
+        for name, windows in feeds.items():
+            feed = self._parts.feed(name)
+            items = longest_ago(self._parts, feed, list(windows.items()), lambda item: item[1])
+            groups += [(feed, window, scopes) for window, scopes in items]
+        return groups
 
     def _send(self, announce: Callable[[str, str], None]) -> None:
         """Send what was not sent yet, each once; only a process that dies between sending and noting it sends twice."""
@@ -263,9 +276,12 @@ class Healing:
                 if not trials:
                     continue
                 known = self._known(dataset, scopes, trials)
+                told = {scope for scope in scopes if any(item.run_id == run.run_id for item in known[scope])}
                 for scope, found in own.items():
+                    # Where the run has told of some vehicles alone, the error is theirs, and it did not come to the others.
+                    is_asked = error is None or not told or scope in told
                     for trial in found:
-                        self._end(table, trial, known[scope], run, error, is_tried=is_tried, done=done)
+                        self._end(table, trial, known[scope], run, error, is_tried=is_tried and is_asked, done=done)
             connection.commit()
 
     def _end(
@@ -290,12 +306,12 @@ class Healing:
         new = [item for item in told if item.run_id == run.run_id]
         reason = _reason(new, error) or trial.reason or "open: nothing was said about it"
         ended = replace(trial, run_id=None, reason=reason)
-        if _is_hopeless(new, error):
+        if not is_tried or (not new and isinstance(error, RateLimited)):
+            ended = replace(ended, attempts=trial.attempts - 1, next_at=table.now(), reason=trial.reason)
+            done.untried += 1
+        elif _is_hopeless(new, error):
             ended = trial.given_up(reason, table.now(), reopens=_reopens(new, error))
             done.given_up += 1
-        elif not is_tried or (not new and isinstance(error, RateLimited)):
-            ended = replace(ended, attempts=trial.attempts - 1, next_at=table.now())
-            done.untried += 1
         elif trial.attempts >= ATTEMPTS * (1 + trial.reopened):
             ended = trial.given_up(reason, table.now(), reopens=not table.has_worked(trial))
             done.given_up += 1

@@ -110,14 +110,21 @@ def retire(connection: psycopg.Connection[Any], account: str, gone: Sequence[str
     )
 
 
-def never_asked(connection: psycopg.Connection[Any], account: str, dataset: str, scopes: Sequence[str]) -> list[str]:
-    """Those of some scopes of which the ledger knows nothing at all, sorted."""
+def last_failures(
+    connection: psycopg.Connection[Any], account: str, dataset: str, scopes: Sequence[str]
+) -> dict[str, dt.datetime]:
+    """When scopes were asked last in vain, as far as the ledger remembers; those that were not have no entry."""
+    failed = (
+        "SELECT c.scope, greatest(c.fetched_at, c.recorded_at) AS at FROM {} c WHERE c.account = %(account)s"
+        " AND c.dataset = %(dataset)s AND c.scope = ANY(%(scopes)s) AND c.state IN ('failed', 'partial')"
+        " AND c.fetched_at IS NOT NULL"  # else nobody asked
+    )
+    query = " UNION ALL ".join(failed.format(table) for table in ("ops.coverage", "ops.coverage_attempt"))
     rows = connection.execute(
-        "SELECT s.scope FROM unnest(%(scopes)s::text[]) AS s (scope) WHERE NOT EXISTS (SELECT FROM ops.coverage c"
-        " WHERE c.account = %(account)s AND c.dataset = %(dataset)s AND c.scope = s.scope) ORDER BY 1",
+        f"SELECT scope, max(at) FROM ({query}) AS failed GROUP BY scope",
         {"scopes": list(scopes), "account": account, "dataset": dataset},
     )
-    return [row[0] for row in rows]
+    return {row[0]: row[1] for row in rows}
 
 
 def _touched(connection: psycopg.Connection[Any], table: str, account: str, dataset: str, news: Group) -> Group:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from fleetlake.errors import CredentialsRejected, IncompleteAnswer, ScopeUnavailable, VendorUnavailable
 from fleetlake.pipeline.extract import Read, extract
+from fleetlake.window import Window
 
 from tests.unit.pipeline.scripted import EVENTS, ScriptedSource, event, key, page
 
@@ -82,6 +83,31 @@ def test_vendor_that_fails_for_scope_after_scope_is_left_alone(raw):
     source = ScriptedSource({str(number): [VendorUnavailable("502")] for number in range(50)})
     results = run(raw, source, *source.script)
     assert len(results) == len(source.asked) == 3
+
+
+def test_a_vehicle_of_which_no_day_can_be_read_is_one_failure_and_its_other_days_come_last(raw):
+    days = [Window.day(f"2026-11-{day}") for day in range(10, 16)]
+    chains = [Read(feed=EVENTS, key=key(scope, window=day)) for scope in ("1", "2", "3") for day in days]
+    source = ScriptedSource({"1": [VendorUnavailable("500")], "2": PAGES, "3": PAGES})
+    results = list(extract(raw, source, chains))
+    assert {scope: sum(item.is_complete for item in results if item.read.scope == scope) for scope in "123"} == {
+        "1": 0,
+        "2": 6,
+        "3": 6,
+    }
+    assert [scope for _, scope, _ in source.asked] == ["1", *"222222", *"333333", "1", "1", "1"]
+
+
+def test_days_of_a_vehicle_that_work_are_read_although_its_first_one_does_not(raw):
+    class OneBadDay(ScriptedSource):
+        def pages(self, feed, *, window, **kwargs):
+            if window == Window.day("2026-11-10"):
+                raise VendorUnavailable("500")
+            return super().pages(feed, window=window, **kwargs)
+
+    days = [Window.day(f"2026-11-{day}") for day in range(10, 16)]
+    results = list(extract(raw, OneBadDay({"1": PAGES}), [Read(feed=EVENTS, key=key(window=day)) for day in days]))
+    assert [item.is_complete for item in results] == [False] + [True] * 5
 
 
 def test_vehicles_that_cannot_be_read_do_not_make_the_vendor_look_down(raw):

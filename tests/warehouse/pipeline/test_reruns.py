@@ -8,6 +8,9 @@ from dataclasses import replace
 import pytest
 from fleetlake.errors import ConfigError, IncompleteAnswer, UnknownVehicle, VendorUnavailable
 from fleetlake.reading import Lane
+from fleetlake.vendors.powunity.client import PowUnityClient
+from fleetlake.vendors.powunity.config import PowUnityConfig
+from fleetlake.vendors.powunity.source import PowUnitySource
 from fleetlake.window import Window
 
 DAY = "2026-11-20"
@@ -48,6 +51,33 @@ def test_retry_goes_on_where_the_first_try_broke(place):
         pipeline.load(run, feeds=["trips"], scopes=chunk)
     assert len([entry for entry in place.sandbox.log("powunity") if "/reports/trips" in entry["path"]]) == len(chunk) - done
     place.assert_true("powunity.trip", Window.day(DAY))
+
+
+def gives_up_at_once(place):
+    """The bikes' source, sending each request once."""
+    customer = place.sandbox.customers["powunity"]["north"]
+    login = {"email": customer["email"], "password": customer["password"], "base_url": place.sandbox.urls["powunity"]}
+    return PowUnitySource(PowUnityClient(PowUnityConfig(**login, rate_per_s=100, burst=20, max_attempts=1)))
+
+
+def test_bikes_that_cannot_be_read_keep_no_other_from_being_read_by_the_next_try(place):
+    place.powunity_source = lambda: gives_up_at_once(place)
+    run = place.run("powunity", DAY)
+    with place.pipeline("powunity") as pipeline:
+        (chunk,) = pipeline.plan(run, entity_feed="devices", feeds=["trips"])
+        *odd, healthy = chunk
+        faults = [f"drop:vendor=powunity,path=*/reports/trips*,query=*deviceId={bike}*,count=1000" for bike in odd]
+        with place.sandbox.faults(*faults):
+            with pytest.raises(VendorUnavailable):
+                pipeline.load(run, feeds=["trips"], scopes=chunk)
+            with pytest.raises(IncompleteAnswer, match="not complete"):
+                pipeline.certify(run, datasets=["powunity.trip"])
+            unread = place.sql("SELECT scope, proof, next_by FROM ops.hole WHERE proof LIKE 'unread%'")
+            assert unread == [(healthy, "unread: the run that was to read it never asked", "self-heal")]
+            assert [row[0] for row in place.sql("SELECT scope FROM ops.hole ORDER BY 1")] == sorted(chunk)
+            with pytest.raises(VendorUnavailable):
+                pipeline.load(run, feeds=["trips"], scopes=chunk)
+    assert [row[0] for row in place.sql("SELECT scope FROM ops.hole ORDER BY 1")] == sorted(odd)
 
 
 @pytest.mark.parametrize("look_back_days", [0, None], ids=["fixed", "learned"])
