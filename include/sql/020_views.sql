@@ -74,9 +74,11 @@ SELECT h.account, h.dataset, h.scope, h.window_start, h.window_end, h.state, h.p
     coalesce(tried.attempts, 0) AS attempts,
     CASE WHEN who.next_by = 'person' AND tried.is_given_up IS NOT TRUE THEN
         format('unread: more than %s days are read only when somebody wants them: fleetlake plan --dataset %s --account %s'
-            ' --from %s --to %s says what it costs, fleetlake backfill reads it',
+            ' --from %s --to %s%s says what it costs, fleetlake backfill reads it',
             extract(day FROM ops.longest_gap()), h.dataset, h.account, (h.window_start AT TIME ZONE 'UTC')::date,
-            (h.window_end AT TIME ZONE 'UTC' - interval '1 microsecond')::date)
+            (h.window_end AT TIME ZONE 'UTC' - interval '1 microsecond')::date,
+            -- A vehicle that is gone is read only for those who name it.
+            (SELECT ' --vehicles ' || t.scope FROM ops.retired t WHERE t.account = h.account AND t.scope = h.scope))
     -- Asked for only where something was tried: of most holes nothing was.
     WHEN tried.attempts IS NOT NULL THEN (
         SELECT t.reason FROM ops.heal t
@@ -120,7 +122,7 @@ COMMENT ON COLUMN ops.hole.days IS 'Length [d].';
 CREATE OR REPLACE VIEW ops.dataset_status AS
 WITH scopes AS (
     SELECT account, dataset, count(*) FILTER (WHERE next_start IS NULL) AS scopes,
-        min(window_end) FILTER (WHERE next_start IS NULL) AS last_end,
+        min(window_end) FILTER (WHERE next_start IS NULL) AS last_end, max(window_end) AS read_until,
         extract(epoch FROM sum(window_end - window_start)
             FILTER (WHERE state IN ('complete', 'empty_confirmed')))::double precision / 86400 AS days
     FROM ops.coverage
@@ -130,13 +132,31 @@ WITH scopes AS (
         sum(h.days) FILTER (WHERE h.next_by <> 'schedule') AS days_open
     FROM ops.hole h
     GROUP BY h.account, h.dataset
+), gone AS (
+    SELECT s.account, s.dataset, count(*) AS scopes
+    FROM scopes s
+    JOIN ops.retired t USING (account)
+    JOIN ops.coverage c USING (account, dataset, scope)
+    WHERE c.next_start IS NULL
+    GROUP BY s.account, s.dataset
 ), coverage AS (
-    -- A scope is complete until its first hole; the dataset until the first of them all.
-    SELECT account, dataset, s.scopes, coalesce(b.holes, 0) AS holes,
-        least(s.last_end, b.first_hole) AS complete_until,
-        coalesce(s.days, 0) AS days_proven, coalesce(b.days_open, 0) AS days_open
+    -- A scope is complete until its first hole, the dataset until the first of them all. Of a vehicle marked deleted nothing
+    -- is expected after its last interval, so that this holds nobody back.
+    SELECT account, dataset, s.scopes - coalesce(g.scopes, 0) AS scopes, coalesce(b.holes, 0) AS holes,
+        least(CASE
+            WHEN g.scopes IS NULL THEN s.last_end
+            WHEN g.scopes = s.scopes THEN s.read_until
+            ELSE (
+                SELECT c.window_end FROM ops.coverage c
+                WHERE c.account = s.account AND c.dataset = s.dataset AND c.next_start IS NULL
+                    AND NOT EXISTS (SELECT FROM ops.retired t WHERE t.account = c.account AND t.scope = c.scope)
+                ORDER BY c.window_end LIMIT 1
+            )
+        END, b.first_hole) AS complete_until,
+        s.read_until, coalesce(s.days, 0) AS days_proven, coalesce(b.days_open, 0) AS days_open
     FROM scopes s
     LEFT JOIN broken b USING (account, dataset)
+    LEFT JOIN gone g USING (account, dataset)
 ), loads AS (
     SELECT account, dataset, count(*) AS loads, sum(rows_inserted)::bigint AS rows,
         max(newest_event_time) AS newest_event_time,
@@ -156,7 +176,7 @@ SELECT account, dataset,
     coalesce(loads.loads, 0) AS loads, coalesce(loads.held_loads, 0) AS held_loads,
     coverage.complete_until, coalesce(coverage.scopes, 0) AS scopes, coalesce(coverage.holes, 0) AS holes,
     coalesce(aside.quarantined, 0) AS quarantined,
-    coverage.days_proven, coverage.days_open
+    coverage.days_proven, coverage.days_open, coverage.read_until
 FROM loads
 FULL JOIN coverage USING (account, dataset)
 LEFT JOIN aside USING (account, dataset);
@@ -167,9 +187,10 @@ COMMENT ON COLUMN ops.dataset_status.last_fetched_at IS 'When the vendor was rea
 COMMENT ON COLUMN ops.dataset_status.last_published_at IS 'When a batch was published last, UTC.';
 COMMENT ON COLUMN ops.dataset_status.loads IS 'Batches [count].';
 COMMENT ON COLUMN ops.dataset_status.held_loads IS 'Batches held by a critical check [count].';
-COMMENT ON COLUMN ops.dataset_status.complete_until IS 'Before this nothing is missing of any scope since its first interval, UTC.';
-COMMENT ON COLUMN ops.dataset_status.scopes IS 'Vehicles or devices in the coverage ledger [count].';
+COMMENT ON COLUMN ops.dataset_status.complete_until IS 'Before this nothing is missing of any scope since its first interval, UTC; of one marked deleted until its last interval.';
+COMMENT ON COLUMN ops.dataset_status.scopes IS 'Vehicles or devices in the coverage ledger, without those marked deleted [count].';
 COMMENT ON COLUMN ops.dataset_status.holes IS 'Entries of ops.hole [count].';
 COMMENT ON COLUMN ops.dataset_status.quarantined IS 'Rows set aside and not taken since [count].';
 COMMENT ON COLUMN ops.dataset_status.days_proven IS 'Vehicle-days proven complete [d].';
 COMMENT ON COLUMN ops.dataset_status.days_open IS 'Vehicle-days of ops.hole, without those that wait for the schedule [d].';
+COMMENT ON COLUMN ops.dataset_status.read_until IS 'Newest end of an interval of any scope, UTC: nothing has been read since.';

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from fleetlake import cli
@@ -42,9 +43,10 @@ def house(make_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tm
 
 @pytest.fixture
 def ask(house: Warehouse, capsys: pytest.CaptureFixture[str]) -> Ask:
-    def run(start: float, end: float, *options: str) -> str:
+    def run(start: float | None, end: float | None, *options: str) -> str:
+        window = [] if start is None or end is None else ["--from", day(start).isoformat(), "--to", day(end).isoformat()]
         with pytest.raises(SystemExit) as ended:
-            cli.main(["coverage", "--from", day(start).isoformat(), "--to", day(end).isoformat(), *options])
+            cli.main(["coverage", *window, *options])
         assert ended.value.code == 0
         return capsys.readouterr().out
 
@@ -160,6 +162,46 @@ def test_holes_are_cut_to_the_window(house: Warehouse, ask: Ask) -> None:
     assert holes == [("1", -20, -19, "self-heal"), ("2", -20, -19, "self-heal")]
     assert (table["days_proven"], table["days_open"], table["holes"]) == (0, 2, 2)
     assert "2 holes, 2.0 vehicle-days:" in ask(-20, -19)
+
+
+def test_a_vehicle_marked_deleted_holds_no_table_back(house: Warehouse, ask: Ask) -> None:
+    house.record_coverage([*(of(bike, -300, 0) for bike in "123"), of("4", -300, -260)])
+    with house.session() as connection:
+        ledger.retire(connection, "north", ["4"], ["1", "2", "3"])
+        connection.commit()
+    for window in ((None, None), (-300, 0)):
+        holes, table = told(ask(*window, "--json"))
+        assert holes == []
+        assert dt.datetime.fromisoformat(str(table["complete_until"])) == day(0)
+        assert table["days_proven"] == 940
+    assert told(ask(None, None, "--json"))[1]["scopes"] == 3
+    assert told(ask(-200, 0, "--json"))[1]["scopes"] == 3
+    with house.session() as connection:
+        ledger.retire(connection, "north", ["1", "2", "3"], [])
+        connection.commit()
+    _, table = told(ask(None, None, "--json"))
+    assert (table["scopes"], dt.datetime.fromisoformat(str(table["complete_until"]))) == (0, day(0))
+
+
+def test_while_nothing_is_read_nobody_is_told_that_nothing_is_missing(house: Warehouse, ask: Ask) -> None:
+    house.record_coverage([of("1", -30, 0), of("2", -30, -1)])
+    out = ask(None, None, "--all")
+    assert "Nothing has been read since" not in out, "yesterday is read today"
+    house.record_coverage(
+        [replace(of(bike, -30, -12), dataset=table) for bike in "12" for table in ("powunity.stop", "powunity.summary")]
+    )
+    since = f"{day(-12):%Y-%m-%d}"
+    out = ask(None, None, "--dataset", "powunity.stop")
+    assert f"Nothing is missing before {since}.\nNothing has been read since {since}: north powunity.stop.\n" in out
+    assert "Nothing is missing." not in out
+    assert dt.datetime.fromisoformat(
+        str(told(ask(None, None, "--dataset", "powunity.stop", "--json"))[1]["read_until"])
+    ) == day(-12)
+    assert f"Nothing has been read since {since}: north powunity.stop, north powunity.summary." in ask(None, None)
+    add_row(house, "device", {"device_id": 2, "name": "Berta"})
+    assert f"Nothing has been read since {since}: north powunity.stop, north powunity.summary." in ask(
+        None, None, "--vehicle", "berta"
+    )
 
 
 def test_of_what_was_never_read_nothing_is_said(house: Warehouse, ask: Ask) -> None:

@@ -47,7 +47,7 @@ FROM ops.hole WHERE {_CHOSEN}
 ORDER BY window_start, account, dataset, scope
 """
 _STATUS = """
-SELECT account, dataset, scopes, complete_until, days_proven, days_open, holes, last_fetched_at, rows
+SELECT account, dataset, scopes, complete_until, days_proven, days_open, holes, last_fetched_at, rows, read_until
 FROM ops.dataset_status
 WHERE (%(account)s::text IS NULL OR account = %(account)s) AND (%(dataset)s::text IS NULL OR dataset = %(dataset)s)
 ORDER BY account, dataset
@@ -175,9 +175,8 @@ def coverage(
                 typer.echo(json.dumps({"kind": kind, **{name: plain(value) for name, value in item.items()}}))
         return
     _print_holes(holes, 0 if everything else _SHOWN)
-    _print_rest(
-        holes, len(found_holes) - len(holes), window, is_known=bool(intervals) or any(item["scopes"] for item in tables)
-    )
+    ends = read_until(intervals if vehicle else tables)
+    _print_rest(holes, len(found_holes) - len(holes), window, ends)
     if vehicle:
         _print_intervals(intervals)
     else:
@@ -304,15 +303,36 @@ def _print_holes(holes: Sequence[Mapping[str, Any]], limit: int) -> None:
     typer.echo("")
 
 
-def _print_rest(holes: Sequence[object], waiting: int, window: Window | None, *, is_known: bool) -> None:
-    """What the list of holes does not say: that there are none, that some only wait, how far the window is over."""
+def read_until(items: Sequence[Mapping[str, Any]]) -> dict[str, dt.datetime]:
+    """How far each table of each account was read.
+
+    Args:
+        items: tables, or intervals.
+    """
+    ends: dict[str, dt.datetime] = {}
+    for item in items:
+        end = item.get("read_until") or item.get("window_end")
+        if end is not None:
+            name = f"{item['account']} {item['dataset']}"
+            ends[name] = max(end, ends.get(name, end))
+    return ends
+
+
+def _print_rest(holes: Sequence[object], waiting: int, window: Window | None, ends: Mapping[str, dt.datetime]) -> None:
+    """What the list of holes does not say: that there are none, that some only wait, how far the time was read and is over."""
     now = dt.datetime.now(dt.UTC)
+    # Yesterday is read in the course of today.
+    yesterday = now.replace(hour=0, minute=0, second=0, microsecond=0) - DAY
+    late = {} if window else {name: end for name, end in ends.items() if end < yesterday}
     if waiting:
         typer.echo(f"{waiting} wait for the schedule; --all shows them.")
-    elif not holes and not is_known:
+    elif not holes and not ends:
         typer.echo("The ledger holds no times of it: nothing can be said about what is missing.")
     elif not holes and not (window and window.start >= now):
-        typer.echo("Nothing is missing.")
+        typer.echo(f"Nothing is missing{f' before {_short(min(late.values()))}' if late else ''}.")
+    for end in sorted(set(late.values())):
+        names = ", ".join(sorted(name for name in late if late[name] == end))
+        typer.echo(f"Nothing has been read since {_short(end)}: {names}.")
     if window:
         typer.echo(f"From {_short(window.start)} to {_short(window.end)}, the end exclusive.")
         if window.end > now:
