@@ -209,6 +209,17 @@ def test_long_times_that_nobody_asked_for_are_a_persons_decision(warehouse: Ware
     )
 
 
+def test_the_command_for_a_hole_of_a_vehicle_that_is_gone_names_it(warehouse: Warehouse, dataset: str) -> None:
+    later = 40 * 24
+    warehouse.record_coverage([interval(dataset, scope, at, at + 24) for scope in ("1", "sold") for at in (0, later)])
+    with warehouse.session() as connection:
+        ledger.retire(connection, "north", ["sold"], [])
+        connection.commit()
+    found = answer(warehouse, f"SELECT scope, reason FROM ops.hole WHERE dataset = '{dataset}' ORDER BY scope")
+    assert [(scope, "--vehicles" in reason) for scope, reason in found] == [("1", False), ("sold", True)]
+    assert f"--to {hours(later - 24):%Y-%m-%d} --vehicles sold says what it costs" in found[1][1]
+
+
 def test_who_loads_a_later_time_of_one_vehicle_leaves_nobody_behind(warehouse: Warehouse, dataset: str) -> None:
     warehouse.record_coverage(interval(dataset, str(number), 0, 24) for number in range(4))
     warehouse.record_coverage([interval(dataset, "0", 24, 96)])

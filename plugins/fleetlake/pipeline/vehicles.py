@@ -39,23 +39,32 @@ class Vehicles:
 
     def rows(self) -> list[dict[str, Any]]:
         """The vehicles that are not marked deleted: the columns by which people name them."""
+        return [row for row in self._all_rows() if row["deleted_at"] is None]
+
+    def _all_rows(self) -> list[dict[str, Any]]:
+        """Those that are marked deleted first."""
         columns = ["deleted_at", *self._parts.room.identities]
         rows = self._parts.warehouse.rows(self.contract, account=self._parts.account.name, columns=columns)
-        return [row for row in rows if row["deleted_at"] is None]
+        return sorted(rows, key=lambda row: row["deleted_at"] is None)
 
     def known(self) -> tuple[set[str], dict[str, str]]:
-        """Vendor ids of all vehicles, and the vendor id by every name of a vehicle, in lower case."""
+        """Vendor ids of all vehicles, and the vendor id by every name of a vehicle, in lower case.
+
+        The names are those of vehicles marked deleted too: whoever names one means it, and its past may still be to be had. A
+        name that has gone over to another vehicle is that one's.
+        """
         named_by = scope_column(self.contract)
         names: dict[str, str] = {}
         scopes = set()
-        for row in self.rows():
+        for row in self._all_rows():
             scope = str(row[named_by])
-            scopes.add(scope)
+            if row["deleted_at"] is None:
+                scopes.add(scope)
             names |= {str(row[column]).lower(): scope for column in self._parts.room.identities if row[column] is not None}
         return scopes, names
 
     def chosen(self, run: Run) -> list[str]:
-        """Vendor ids the run is about, sorted.
+        """Vendor ids the run is about, sorted: those it names, or all that are not marked deleted.
 
         Raises:
             UnknownVehicle: the account has no vehicle of a name in the run's params.

@@ -12,13 +12,14 @@ from fleetlake.accounts import load_accounts
 from fleetlake.commands.backfill import create_all
 from fleetlake.contracts import load_contracts
 from fleetlake.coverage import Interval, State
-from fleetlake.errors import ConfigError, IncompleteAnswer, StoreUnavailable, UnknownVehicle
+from fleetlake.errors import ConfigError, IncompleteAnswer, ScopeUnavailable, StoreUnavailable, UnknownVehicle
 from fleetlake.pipeline.estimate import Wish
 from fleetlake.pipeline.follow import Work
 from fleetlake.pipeline.plan import make_plans, standings, vehicles_of
 from fleetlake.pipeline.price import price
 from fleetlake.pipeline.rooms import vendor_room
 from fleetlake.reading import Lane
+from fleetlake.vendors.powunity.client import PowUnityClient
 from fleetlake.window import Window
 
 FIRST, SECOND, THIRD = "2026-11-18", "2026-11-19", "2026-11-20"
@@ -227,13 +228,12 @@ def ask(place, monkeypatch, capsys):
     return run
 
 
-def mark_gone(place, *, unknown_to_vendor=False):
-    """Marks a device deleted; gives its id and its name. Its id may be one that the vendor does not know."""
-    new_id = "device_id + 900000" if unknown_to_vendor else "device_id"
+def mark_gone(place):
+    """Marks a device deleted; gives its id and its name."""
     with place.warehouse.session() as connection:
         rows = connection.execute(
-            f"UPDATE powunity.device SET deleted_at = now(), device_id = {new_id} WHERE device_id ="
-            " (SELECT min(device_id) FROM powunity.device) RETURNING device_id::text, name"
+            "UPDATE powunity.device SET deleted_at = now() WHERE device_id = (SELECT min(device_id) FROM powunity.device)"
+            " RETURNING device_id::text, name"
         ).fetchall()
         connection.commit()
     return rows[0]
@@ -265,17 +265,21 @@ def test_a_deleted_vehicle_that_is_named_is_planned_read_and_judged_again(place,
     assert json.loads(ask("plan", *options, "--vehicles", gone)[1])["runs"] == 0
 
 
-def test_a_deleted_vehicle_that_its_vendor_refuses_is_told_as_any_other(place):
+def test_a_deleted_vehicle_that_its_vendor_refuses_is_told_as_any_other(place, monkeypatch):
     load(place, FIRST, ["trips"])
-    gone, _ = mark_gone(place, unknown_to_vendor=True)
+    gone, _ = mark_gone(place)
+
+    def trips(client, device, window):
+        raise ScopeUnavailable("no such device")
+
+    monkeypatch.setattr(PowUnityClient, "trips", trips)
     run = place.run("powunity", SECOND, vehicles=(gone,))
     with place.pipeline("powunity") as pipeline:
-        assert pipeline.plan(run, entity_feed="devices", feeds=["trips"]) == [[gone]]
         pipeline.load(run, feeds=["trips"], scopes=[gone])
         with pytest.raises(IncompleteAnswer, match=gone):
             pipeline.certify(run, datasets=["powunity.trip"])
-    [(state, proof)] = place.sql(f"SELECT state, proof FROM ops.coverage WHERE scope = '{gone}' AND state <> 'complete'")
-    assert (state, proof.partition(":")[0]) == ("failed", "refused")
+    [(state, proof)] = place.sql(f"SELECT state, proof FROM ops.coverage WHERE scope = '{gone}' AND state = 'failed'")
+    assert (state, proof) == ("failed", "refused: no such device")
 
 
 def test_a_name_that_went_over_to_another_vehicle_is_that_one_s(place):
