@@ -19,9 +19,11 @@ from fleetlake.coverage import Interval, State
 from fleetlake.errors import OutOfRetention, ScopeUnavailable
 from fleetlake.pipeline.batch import Batch
 from fleetlake.pipeline.extract import first_of
+from fleetlake.pipeline.overtaken import left, windows_of
 from fleetlake.reading import FLEET, Kind
 from fleetlake.warehouse import absence
 from fleetlake.warehouse.absence import Answered
+from fleetlake.warehouse.overtaken import Newer
 from fleetlake.window import Window
 
 if TYPE_CHECKING:
@@ -53,16 +55,27 @@ class Decisions:
             proves nothing.
         confirmed: known rows are missing from the answer, and a second reading lacks them too: they are marked deleted.
             Nothing is marked for what is not named here.
+        newer: newer answers that were published before: where they tell of the same, this one deletes and proves nothing.
+        left_out: rows, by page, that these newer answers contradict.
     """
 
     doubts: Mapping[Asked, str] = field(default_factory=dict)
     confirmed: frozenset[Asked] = frozenset()
+    newer: tuple[Newer, ...] = ()
+    left_out: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def doubted(self) -> set[str]:
+        """Folders of reads whose answer is not believed, for one of their scopes at least."""
+        return {folder for folder, _ in self.doubts}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: ``{"doubts": [[folder, scope, reason], …], "confirmed": [[folder, scope], …]}``."""
+        """Plain JSON: ``{"doubts": [[folder, scope, reason], …], "confirmed": [[folder, scope], …]}``, the rest if any."""
         return {
             "doubts": [[*asked, reason] for asked, reason in sorted(self.doubts.items())],
             "confirmed": [list(asked) for asked in sorted(self.confirmed)],
+            **({"newer": [item.to_json() for item in self.newer]} if self.newer else {}),
+            **({"left_out": {page: list(rows) for page, rows in sorted(self.left_out.items())}} if self.left_out else {}),
         }
 
     @classmethod
@@ -71,6 +84,8 @@ class Decisions:
         return cls(
             {(folder, scope): reason for folder, scope, reason in data["doubts"]},
             frozenset((folder, scope) for folder, scope in data["confirmed"]),
+            tuple(Newer.from_json(item) for item in data.get("newer", ())),
+            {page: tuple(rows) for page, rows in data.get("left_out", {}).items()},
         )
 
 
@@ -258,24 +273,25 @@ def allowed_deletions(run: Run, batch: Batch, verdict: Verdict, decisions: Decis
     """
     spoiled = _spoiled(batch)
 
-    def believed(item: Extracted) -> list[str]:
-        return [scope for scope in item.answered if (item.read.key.folder, scope) in decisions.confirmed]
-
-    groups: dict[Window | None, list[Extracted]] = defaultdict(list)
+    told = windows_of(decisions.newer)
+    groups: dict[Window | None, list[tuple[Extracted, str]]] = defaultdict(list)
     for item in batch.whole:
-        if item.read.key.folder not in spoiled and believed(item):
-            groups[item.read.window].append(item)
+        folder = item.read.key.folder
+        for scope in item.answered:
+            if folder not in spoiled and (folder, scope) in decisions.confirmed:
+                for part in left(item.read.window, told.get((folder, scope))):
+                    groups[part].append((item, scope))
     rejected = sorted({item.row_index for item in verdict.rejected})
     present = batch.table.select(list(batch.contract.key)).take(rejected) if rejected else None
     return [
         Deletion(
             account=run.account.name,
-            scopes=None if items[0].read.scope == FLEET else sorted({scope for item in items for scope in believed(item)}),
+            scopes=None if members[0][0].read.scope == FLEET else sorted({scope for _, scope in members}),
             window=window,
-            at=min(item.pages[0].fetched_at for item in items),
+            at=min(item.pages[0].fetched_at for item, _ in members),
             present=present,
         )
-        for window, items in groups.items()
+        for window, members in groups.items()
     ]
 
 

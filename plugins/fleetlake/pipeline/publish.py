@@ -8,27 +8,34 @@ pages, and both stores ignore what they already hold.
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fleetlake.changes import Change
 from fleetlake.coverage import Interval, unproven
-from fleetlake.errors import BatchHeld
+from fleetlake.errors import BatchHeld, DataError, Skippable
 from fleetlake.pipeline import entries
 from fleetlake.pipeline.aside import audit_rejects, typing_rejects
 from fleetlake.pipeline.batch import Batch, Batcher
 from fleetlake.pipeline.fingerprint import reading_of
+from fleetlake.pipeline.overtaken import asked_of, covered, fully_covered, without
 from fleetlake.pipeline.proof import Decisions, Judge, SecondLook, allowed_deletions, coverage_of
 from fleetlake.raw import EntryName
 from fleetlake.raw.journal import digest_of
 from fleetlake.warehouse import CheckRecord, LoadRecord, ReadRecord
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from fleetlake.changes import Deletion
     from fleetlake.contracts import Column, Contract
     from fleetlake.lake import Lake
@@ -42,6 +49,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
+HELD = "held"
 
 KnownIn = Callable[[str], "Warehouse | None"]
 
@@ -159,25 +168,31 @@ class Publisher:
         if before and as_then:
             record = replace(record, started_at=before.entry.started_at)
         change = Change()
-        with self._warehouse.publishing(contract, before.entry.name.moment if before and as_then else None) as tx:
-            if before is None:
-                decisions = self._without_overtaken(tx, run, feed, batch, decisions)
+        with self._alone(contract, batch.load_id, before.entry.name.moment if before and as_then else None) as tx:
+            if not as_then and not verdict.held:
+                decisions = self._in_view_of_newer(tx, run, feed, batch, verdict, decisions, before)
+            good = without(verdict.good, decisions.left_out)
             content = entries.describe_batch(run, feed, batch, decisions, references, record.state)
             record = replace(record, journal=self._note(tx, batch, record, content, before))
             if not verdict.held:
-                change = self._publish_rows(tx, batch, verdict, allowed_deletions(run, batch, verdict, decisions))
+                change = self._publish_rows(tx, batch, good, allowed_deletions(run, batch, verdict, decisions))
             tx.record_load(record.with_change(change))
             tx.record_quality(batch.load_id, run.account.name, contract.table, checks)
+            reads = [self._read_record(run, feed, batch, item, decisions) for item in batch.reads]
+            tx.record_reads([item.but_held() for item in reads] if verdict.held else reads)
             if not verdict.held:
-                tx.record_reads([self._read_record(run, feed, batch, item) for item in batch.reads])
                 if is_first:
-                    tx.resolve_older(item.read.key.folder for item in batch.whole)
+                    # Only what is believed, and the newest there is, says that what was set aside before is gone or mended.
+                    doubtful = decisions.doubted | {item.folder for item in decisions.newer}
+                    tx.resolve_older({item.read.key.folder for item in batch.whole} - doubtful)
                 pages = [page.path for page in batch.pages]
-                tx.record_quarantine(quarantine, pages, reopen=is_first)
+                stale = fully_covered(batch, decisions.newer)
+                stale_pages = {page.path for page in batch.pages if page.key.folder in stale}
+                tx.record_quarantine([item for item in quarantine if item.page not in stale_pages], pages, reopen=is_first)
             if before and as_then and before.entry.again and before.entry.again.load != batch.load_id:
                 tx.supersede_held(before.entry.again.load)
             intervals = coverage_of(run, batch, decisions, held=verdict.held)
-            tx.record_coverage(intervals if is_first else self._unproven(intervals))
+            tx.record_coverage(self._beside_newer(intervals, decisions) if is_first else self._unproven(intervals))
             if not verdict.held:
                 for item in batch.reads:
                     if item.read.stream and item.is_complete and item.cursor:
@@ -197,19 +212,78 @@ class Publisher:
         log.info("%s: %s rows read, %s, %d quarantined", contract.table, batch.rows_read, change, len(quarantine))
         return verdict
 
-    def _without_overtaken(self, tx: Publication, run: Run, feed: Feed, batch: Batch, decisions: Decisions) -> Decisions:
-        """Decisions by which no answer marks rows deleted that a newer one, published meanwhile, may have seen again."""
-        folders = {folder for folder, _ in decisions.confirmed}
-        reads = [self._read_record(run, feed, batch, item) for item in batch.whole if item.read.key.folder in folders]
-        overtaken = tx.overtaken(reads)
-        for folder in sorted(overtaken):
-            log.warning("%s %s: nothing is marked deleted: a newer answer is published", batch.contract.table, folder)
-        kept = frozenset(asked for asked in decisions.confirmed if asked[0] not in overtaken)
-        return replace(decisions, confirmed=kept)
+    @contextlib.contextmanager
+    def _alone(self, contract: Contract, load_id: str, moment: dt.datetime | None) -> Iterator[Publication]:
+        """The transaction that publishes. A publication that a crash has left unfinished is finished before it."""
+        while True:
+            with self._warehouse.publishing(contract, moment) as tx:
+                interrupted = None if self._journal is None else tx.interrupted(load_id)
+                if interrupted is None:
+                    yield tx
+                    return
+            self._finish(contract, EntryName.parse(interrupted))
 
-    def _publish_rows(self, tx: Publication, batch: Batch, verdict: Verdict, deletions: Sequence[Deletion]) -> Change:
-        self._lake.publish(batch.contract, verdict.good, batch.load_id, deletions)
-        tx.stage(verdict.good)
+    def _finish(self, contract: Contract, name: EntryName) -> None:
+        """Publish what the journal says of a publication that never ended, as it was decided then.
+
+        The lake may hold its rows and the warehouse not: nothing newer may come between.
+        """
+        try:
+            if self._journal is None:
+                raise ValueError("without a journal nothing is known to be unfinished")
+            entry = entries.understand(name, self._journal.read(name))
+            if not isinstance(entry, entries.BatchEntry):
+                raise DataError("it is about no batch", where=name.path)
+            self.publish_again(Before(entry, as_then=True), self._room.feeds[entry.feed], contract, Summary())
+            log.warning("%s: load %s was interrupted by a crash: it is finished now", contract.table, entry.load_id)
+        except DataError as error:
+            # The crash came before the entry was written, or a page is lost: its own task publishes it again.
+            log.warning(
+                "%s: load %s was interrupted by a crash and is left to its task: %s", contract.table, name.load, error
+            )
+        self._warehouse.note_publishing(contract.table, name.load, None)
+
+    def _in_view_of_newer(
+        self,
+        tx: Publication,
+        run: Run,
+        feed: Feed,
+        batch: Batch,
+        verdict: Verdict,
+        decisions: Decisions,
+        before: Before | None,
+    ) -> Decisions:
+        """What remains of decisions when newer answers about the same were published meanwhile."""
+        newer = tx.newer(feed.name, run.account.name, asked_of(batch))
+        places = np.flatnonzero(covered(batch, verdict.good, newer))
+        if before is not None and before.entry.state != HELD:
+            # It was published in its time. What of it is in the table stays; what is not must not come to life again.
+            places = places[tx.absent(verdict.good.take(places))]
+            newer = newer if len(places) else []
+        rows = verdict.good.select(["raw_page", "raw_row"]).take(places).to_pylist()
+        left_out: dict[str, list[int]] = defaultdict(list)
+        for row in rows:
+            left_out[row["raw_page"]].append(row["raw_row"])
+        if newer:
+            log.warning(
+                "%s: newer answers about the same are published already: %d rows left out, nothing of their time is marked"
+                " deleted",
+                batch.contract.table,
+                len(rows),
+            )
+        return replace(
+            decisions, newer=tuple(newer), left_out={page: tuple(sorted(found)) for page, found in left_out.items()}
+        )
+
+    def _beside_newer(self, intervals: Sequence[Interval], decisions: Decisions) -> list[Interval]:
+        """Intervals without proofs for what a newer answer, published before, has proven."""
+        told = {item.vehicle for item in decisions.newer}
+        older = [item for item in intervals if item.scope in told and item.state.is_proven]
+        return [item for item in intervals if item not in older] + (self._unproven(older) if older else [])
+
+    def _publish_rows(self, tx: Publication, batch: Batch, good: pa.Table, deletions: Sequence[Deletion]) -> Change:
+        self._lake.publish(batch.contract, good, batch.load_id, deletions)
+        tx.stage(good)
         change = tx.upsert(batch.load_id)
         for deletion in deletions:
             change += tx.mark_deleted(deletion, batch.load_id)
@@ -230,6 +304,8 @@ class Publisher:
         if self._journal is None:
             raise ValueError("without a journal only what is in one can be published")
         clock = entries.clocks_of(batch, record.started_at)
+        dataset, load = batch.contract.table, batch.load_id
+        self._warehouse.note_publishing(dataset, load, self._journal.name(dataset, tx.moment, load, content).path)
         return self._journal.write(batch.contract.table, tx.moment, batch.load_id, content, clock=clock).path
 
     def _unproven(self, intervals: Sequence[Interval]) -> list[Interval]:
@@ -316,8 +392,9 @@ class Publisher:
         )
 
     @staticmethod
-    def _read_record(run: Run, feed: Feed, batch: Batch, item: Extracted) -> ReadRecord:
-        window = item.read.window
+    def _read_record(run: Run, feed: Feed, batch: Batch, item: Extracted, decisions: Decisions) -> ReadRecord:
+        window, folder = item.read.window, item.read.key.folder
+        is_an_answer = bool(item.pages) and not item.read.stream and not item.read.is_again
         return ReadRecord(
             read=item.read.key.folder,
             dataset=batch.contract.table,
@@ -333,9 +410,12 @@ class Publisher:
             bytes=sum(page.size for page in item.pages),
             rows=sum({page.sha256: page.rows for page in item.pages}.values()),  # some vendors' pages are read twice
             is_complete=item.is_complete,
+            is_skipped=isinstance(item.error, Skippable),
             cursor_to=item.cursor,
             load_id=batch.load_id,
-            fetched_at=item.pages[0].fetched_at if item.pages else None,
+            fetched_at=item.pages[0].fetched_at if is_an_answer else None,
+            vehicles=item.read.scopes or None,
+            is_believed=folder not in decisions.doubted and folder not in batch.foreign,
         )
 
 

@@ -105,12 +105,17 @@ class Journal:
         Raises:
             StoreUnavailable: the store cannot be written.
         """
-        vendor, _, table = dataset.partition(".")
-        name = EntryName(moment, vendor, table, load, digest_of(content))
+        name = self.name(dataset, moment, load, content)
         head = {"version": FORMAT_VERSION, "dataset": dataset, "load_id": load}
         times = {"moment": moment.isoformat(), **(clock or {})}
         self._files.create(name.path, _text({**head, **content, _CLOCK: times}))
         return name
+
+    @staticmethod
+    def name(dataset: str, moment: dt.datetime, load: str, content: Mapping[str, Any]) -> EntryName:
+        """The name that an entry gets; see ``write``."""
+        vendor, _, table = dataset.partition(".")
+        return EntryName(moment, vendor, table, load, digest_of(content))
 
     def read(self, entry: EntryName | str) -> dict[str, Any]:
         """Content of an entry, with ``dataset``, ``load_id`` and its ``clock``.

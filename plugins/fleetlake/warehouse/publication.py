@@ -20,6 +20,7 @@ from fleetlake.errors import ContractError
 from fleetlake.warehouse import ledger, quarantine
 from fleetlake.warehouse.change_notes import ChangeNotes
 from fleetlake.warehouse.ddl import column_list, identifier
+from fleetlake.warehouse.overtaken import Asked, Newer, newer
 from fleetlake.warehouse.records import CheckRecord, LoadRecord, QuarantineRecord, ReadRecord
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _STAGE = sql.Identifier("pg_temp", "fleetlake_stage")
 _PRESENT = sql.Identifier("pg_temp", "fleetlake_present")
+_ASKED = sql.Identifier("pg_temp", "fleetlake_asked")
 _COPY_ROWS = 20_000
 
 
@@ -174,10 +176,14 @@ class Publication:
                     "run_id": item.run_id,
                     "clears": item.clears,
                     "fetched_at": item.fetched_at,
+                    "vehicles": list(item.vehicles) if item.vehicles else None,
+                    "is_believed": item.is_believed,
                     "pages": item.pages,
                     "bytes": item.bytes,
                     "rows": item.rows,
                     "is_complete": item.is_complete,
+                    "is_skipped": item.is_skipped,
+                    "is_held": item.is_held,
                     "cursor_to": item.cursor_to,
                     "load_id": item.load_id,
                     "published_at": self.moment,
@@ -188,26 +194,41 @@ class Publication:
             keep=("published_at",),
         )
 
-    def overtaken(self, reads: Iterable[ReadRecord]) -> set[str]:
-        """Which of some reads are older than a published one of the same table, about the same vehicles and a part of the window.
+    def newer(self, feed: str, account: str, reads: Iterable[Asked]) -> list[Newer]:
+        """Published answers that are newer than some reads of one feed, about the same vehicles and times.
 
-        What they lack may have come back since. Ask within the transaction that publishes: nobody else publishes meanwhile.
+        Ask within the transaction that publishes: nobody else publishes into the table meanwhile.
         """
-        found = set()
-        for item in reads:
-            row = self._connection.execute(
-                "SELECT EXISTS (SELECT FROM ops.read WHERE account = %(account)s AND feed = %(feed)s AND dataset = %(dataset)s"
-                " AND scope = %(scope)s AND is_complete AND fetched_at > %(at)s AND folder <> %(folder)s AND CASE"
-                " WHEN %(start)s::timestamptz IS NULL THEN window_start IS NULL"
-                " ELSE window_start < %(end)s::timestamptz AND window_end > %(start)s::timestamptz END)",
-                {
-                    "account": item.account, "feed": item.feed, "dataset": item.dataset, "scope": item.scope,
-                    "at": item.fetched_at, "folder": item.read, "start": item.window_start, "end": item.window_end,
-                },
-            ).fetchone()  # fmt: skip
-            if row and row[0]:
-                found.add(item.read)
-        return found
+        return newer(self._connection, account, feed, self._contract.table, reads)
+
+    def absent(self, rows: pa.Table) -> list[int]:
+        """Positions of those of some rows (at least the columns of ``Contract.key``) whose keys the table does not hold."""
+        if not rows.num_rows:
+            return []
+        keys = list(self._contract.key)
+        self._execute(sql.SQL("DROP TABLE IF EXISTS {}").format(_ASKED))
+        self._execute(
+            sql.SQL("CREATE TEMP TABLE fleetlake_asked ON COMMIT DROP AS SELECT {}, 0 AS place FROM {} WITH NO DATA").format(
+                column_list(keys), self._table
+            )
+        )
+        self._copy(_ASKED, rows.select(keys).append_column("place", pa.array(range(rows.num_rows), pa.int32())))
+        self._execute(sql.SQL("ANALYZE {}").format(_ASKED))
+        query = sql.SQL("SELECT place FROM {} p WHERE NOT EXISTS (SELECT FROM {} t WHERE {}) ORDER BY 1")
+        return [row[0] for row in self._connection.execute(query.format(_ASKED, self._table, self._same_key("p")))]
+
+    def interrupted(self, load_id: str) -> str | None:
+        """Place of the journal entry of a publication that was begun and never ended; ``None`` when there is none.
+
+        Args:
+            load_id: of the batch that is about to be published: its own publication it completes itself.
+        """
+        row = self._connection.execute(
+            "SELECT p.journal FROM ops.publishing p WHERE p.dataset = %s AND p.load_id <> %s AND NOT EXISTS"
+            " (SELECT FROM ops.load l WHERE l.load_id = p.load_id AND l.journal = p.journal)",
+            [self._contract.table, load_id],
+        ).fetchone()
+        return None if row is None else str(row[0])
 
     def record_quality(self, load_id: str, account: str, dataset: str, checks: Iterable[CheckRecord]) -> None:
         """Write rows of ``ops.quality_result``; another result of the same check replaces it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fleetlake.changes import Change
 from fleetlake.window import Window
@@ -82,6 +83,28 @@ class ReadRecord:
     load_id: str
     clears: int = 0
     fetched_at: dt.datetime | None = None
+    vehicles: Sequence[str] | None = None
+    is_believed: bool = True
+    is_skipped: bool = False
+    is_held: bool = False
+
+    def but_held(self) -> ReadRecord:
+        """The record of the same read when its batch is held: nothing is published from it."""
+        return replace(self, is_complete=False, is_held=True)
+
+
+class ReadEnd(NamedTuple):
+    """How a read has ended.
+
+    Attributes:
+        clears: how often its run had been cleared by then.
+        is_held: its batch is held, of one table at least.
+        is_over: it is published whole, or refused, or held, for all tables.
+    """
+
+    clears: int
+    is_held: bool
+    is_over: bool
 
 
 class Checked(Protocol):

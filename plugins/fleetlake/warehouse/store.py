@@ -21,6 +21,7 @@ from fleetlake.warehouse import faults, ledger
 from fleetlake.warehouse.ddl import column_list, identifier
 from fleetlake.warehouse.migrate import migrate
 from fleetlake.warehouse.publication import Publication
+from fleetlake.warehouse.records import ReadEnd
 from fleetlake.warehouse.snapshot import Snapshot
 from fleetlake.warehouse.texts import register_text
 from fleetlake.window import Window
@@ -123,6 +124,27 @@ class Warehouse:
         with self._alone(contract) as connection:
             [(latest,)] = connection.execute(_MOMENT, {"dataset": contract.table, "given": moment})
             yield Publication(connection, contract, moment or latest)
+            connection.commit()
+
+    def note_publishing(self, dataset: str, load_id: str, journal: str | None) -> None:
+        """Write down, at once, what is about to be published into a table whose lock the caller holds.
+
+        Whoever publishes next finds it when this publication does not end: see ``Publication.interrupted``.
+
+        Args:
+            dataset: the table, ``schema.table``.
+            load_id: the load.
+            journal: place of its journal entry; ``None`` = nothing, what was noted is forgotten.
+        """
+        with self._connection() as connection:
+            if journal is None:
+                connection.execute("DELETE FROM ops.publishing WHERE dataset = %s AND load_id = %s", [dataset, load_id])
+            else:
+                connection.execute(
+                    "INSERT INTO ops.publishing (dataset, load_id, journal) VALUES (%s, %s, %s) ON CONFLICT (dataset) DO UPDATE"
+                    " SET load_id = excluded.load_id, journal = excluded.journal, noted_at = now()",
+                    [dataset, load_id, journal],
+                )
             connection.commit()
 
     @contextlib.contextmanager
@@ -276,6 +298,16 @@ class Warehouse:
         )
         with self._connection() as connection:
             return dict(connection.execute(query, [list(folders), list(datasets), len(set(datasets))]).fetchall())
+
+    def read_ends(self, folders: Sequence[str], datasets: Sequence[str]) -> dict[str, ReadEnd]:
+        """How reads (folders below the raw store) ended that came as far as to be published into some tables, or held."""
+        query = (
+            "SELECT folder, max(clears), bool_or(is_held), count(*) FILTER (WHERE is_complete OR is_skipped OR is_held) = %s"
+            " FROM ops.read WHERE folder = ANY(%s) AND dataset = ANY(%s) GROUP BY folder"
+        )
+        with self._connection() as connection:
+            rows = connection.execute(query, [len(set(datasets)), list(folders), list(datasets)]).fetchall()
+        return {folder: ReadEnd(*end) for folder, *end in rows}
 
     def was_loaded_by_other(self, dag_id: str, partition: str | None, run_id: str) -> bool:
         """Another run of the DAG has loaded the partition already."""
