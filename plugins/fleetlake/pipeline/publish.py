@@ -3,7 +3,8 @@
 Order of events for one batch: audit (no lock held) → lock of the table → journal entry in the raw store → lake commit →
 warehouse transaction with rows, load, reads, coverage, quality and quarantine. A crash anywhere leaves either nothing, or a
 journal entry and perhaps a lake commit that publishing the same batch again completes: the batch's id is a digest of its
-pages, and both stores ignore what they already hold.
+pages, and both stores ignore what they already hold. Whoever publishes into the table next does that first, before anything
+newer: ``ops.publishing`` names what was begun last. What comes late all the same gives way to newer answers: ``overtaken``.
 """
 
 from __future__ import annotations
