@@ -314,6 +314,28 @@ def test_a_read_counts_as_published_when_all_its_datasets_have_it_whole(warehous
     assert warehouse.published_reads(folders, ["a.a"]) == dict.fromkeys(folders[:2], 0)
 
 
+def test_a_read_is_over_when_it_is_published_refused_or_held_for_every_table(warehouse: Warehouse, of: Contract) -> None:
+    def read(folder: str, dataset: str, *, is_skipped: bool = False, clears: int = 0) -> ReadRecord:
+        return ReadRecord(
+            read=f"{of.name}/{folder}", dataset=dataset, account="north", feed="rides", scope="1", dag_id="d", run_id="r",
+            pages=2, bytes=10, is_complete=not is_skipped, is_skipped=is_skipped, load_id="L", clears=clears,
+        )  # fmt: skip
+
+    with warehouse.publishing(of) as tx:
+        tx.record_reads([read("held", "a.a"), read("held", "a.b", clears=1).but_held(), read("one", "a.a").but_held()])
+        tx.record_reads([read("refused", "a.a", is_skipped=True), read("refused", "a.b", is_skipped=True)])
+    folders = [f"{of.name}/{name}" for name in ("held", "one", "refused", "never")]
+    assert warehouse.read_ends(folders, ["a.a", "a.b"]) == {
+        folders[0]: (1, True, True),
+        folders[1]: (0, True, False),
+        folders[2]: (0, False, True),
+    }
+    assert warehouse.published_reads(folders, ["a.a", "a.b"]) == {}
+    with warehouse.publishing(of) as tx:
+        tx.record_reads([read("held", "a.b")])
+    assert warehouse.published_reads(folders, ["a.a", "a.b"]) == {folders[0]: 0}
+
+
 def test_a_cursor_never_moves_back(warehouse: Warehouse, of: Contract) -> None:
     for revision in ("0a", "0b", "09", "0Z"):  # compared byte by byte: upper case comes before lower case
         with warehouse.publishing(of) as tx:

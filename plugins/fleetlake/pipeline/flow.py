@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fleetlake.coverage import missing, unproven
-from fleetlake.errors import FleetlakeError, IncompleteAnswer, Skippable
+from fleetlake.errors import BatchHeld, FleetlakeError, IncompleteAnswer, Skippable
 from fleetlake.pipeline.expected import note_expected
 from fleetlake.pipeline.extract import Extracted, Read, extract
 from fleetlake.pipeline.jobs import Jobs
@@ -98,24 +98,24 @@ class Pipeline:
     def load(self, run: Run, *, feeds: Sequence[str], scopes: Sequence[str]) -> dict[str, Any]:
         """Extract to raw and publish, for some vehicles and all datasets of some feeds; of feeds that the run wants.
 
-        A failing vehicle stops no other: what came home is published, then the first error is raised. A retry goes on
-        with what is missing, first with vehicles that have not failed: after a few failures in a row a try ends, since the
-        vendor may be away.
+        A failing vehicle stops no other, nor does a batch that is held stop other tables: what came home is published, then
+        the first error is raised. A retry goes on with what is missing, first with vehicles that have not failed: after a few
+        failures in a row a try ends, since the vendor may be away.
 
         Returns:
             Counters by dataset.
 
         Raises:
             FleetlakeError: the first error of a read that failed and may succeed later.
+            BatchHeld: nothing else failed: no retry can help.
         """
         self._parts.warehouse.forget_run_end(run.dag_id, run.run_id)
         summary = Summary()
         wanted = [feed for feed in map(self._parts.feed, feeds) if run.wants(feed.datasets)]
         task = [(feed, left) for feed in wanted if (left := self._left(run, feed, scopes))]
-        errors = [self._load_feed(run, feed, left, summary, task) for feed, left in task]
-        for error in errors:
-            if error is not None:
-                raise error
+        error = _first([self._load_feed(run, feed, left, summary, task) for feed, left in task])
+        if error is not None:
+            raise error
         return summary.as_dict()
 
     def ask(self, run: Run, *, feed: str) -> Job:
@@ -203,7 +203,7 @@ class Pipeline:
     def _load_feed(
         self, run: Run, feed: Feed, scopes: Sequence[str], summary: Summary, task: Work = ()
     ) -> FleetlakeError | None:
-        """Extract and publish one feed of a task; returns the first error that a retry may mend."""
+        """Extract and publish one feed of a task; returns the first error that a retry may mend, or that a batch is held."""
         with self._recorded(run, feed.name) as step:
             rounds = Reading(self._parts.warehouse, self._parts.account).rounds(run, feed, scopes, task)
             return self._loaded(run, feed, rounds, summary, step)
@@ -217,21 +217,31 @@ class Pipeline:
     ) -> FleetlakeError | None:
         taken: list[Read] = []
         brought: list[Extracted] = []
+        held: list[BatchHeld] = []
         for todo in rounds:
             reads = longest_ago(self._parts, feed, todo, lambda read: read.all_scopes)
             extracted = list(extract(self._parts.raw, self._parts.source, reads))
             taken += reads
             brought += extracted
             step.took(taken, brought)
-            publisher = self._parts.publisher
-            for table in feed.datasets:
-                publisher.publish(run, feed, self._parts.contracts[table], extracted, summary)
+            held += self._publish(run, feed, extracted, summary)
             for result in extracted:
                 if result.error is not None and not isinstance(result.error, Skippable):
                     return result.error
             if len(extracted) < len(reads):
                 return IncompleteAnswer(f"{feed.name}: {len(reads) - len(extracted)} reads were not tried")
-        return None
+        return _first(held)
+
+    def _publish(self, run: Run, feed: Feed, extracted: Sequence[Extracted], summary: Summary) -> list[BatchHeld]:
+        """Publish into all tables of a feed; returns why some are held."""
+        held = []
+        for table in feed.datasets:
+            try:
+                self._parts.publisher.publish(run, feed, self._parts.contracts[table], extracted, summary)
+            except BatchHeld as error:
+                log.error("%s", error)
+                held.append(error)
+        return held
 
     def _left(self, run: Run, feed: Feed, scopes: Sequence[str]) -> Sequence[str]:
         """What a backfill still has to read of a feed: it asks for what is missing, feed by feed."""
@@ -256,3 +266,10 @@ class Pipeline:
         from fleetlake.quality.docs import build_docs
 
         build_docs(self._parts.settings.data_docs)
+
+
+def _first(errors: Iterable[FleetlakeError | None]) -> FleetlakeError | None:
+    """The error to raise: one that a retry may mend goes before a held batch, which waits for a person."""
+    return min(
+        (error for error in errors if error is not None), key=lambda error: isinstance(error, BatchHeld), default=None
+    )

@@ -23,6 +23,9 @@ from fleetlake.window import DAY, Window
 if TYPE_CHECKING:
     from fleetlake.warehouse import Warehouse
 
+Task = Sequence[tuple[Feed, Sequence[str]]]
+"""Feeds whose look-back is learned, each with its vehicles."""
+
 EVIDENCE_DAYS = 30
 """Days whose findings count: what was late longer ago is forgotten."""
 
@@ -123,31 +126,40 @@ class LookBackBook:
         self._account = account
         self._max_days = max_days
 
-    def plan(self, run: Run, feed: Feed, scopes: Sequence[str], task: Sequence[tuple[Feed, Sequence[str]]]) -> Plan:
-        """What an earlier try of this task has decided, or a new decision, not kept yet.
+    def newest(self, run: Run, task: Task) -> int:
+        """The newest asking of a run that anything was decided for, 0 for none; of a task's feeds, each with its vehicles."""
+        return max((generation for generation, *_ in self._rows(run, task)), default=0)
 
-        Args:
-            run: the run.
-            feed: one of the task's feeds.
-            scopes: its vehicles.
-            task: all feeds of the task whose look-back is learned, each with its vehicles. They are read anew together:
-                when all of them had been read to the end before the run was cleared.
+    def is_over(self, run: Run, task: Task, generation: int) -> bool:
+        """All of a task's feeds were read to the end before the run was cleared."""
+        newest = [row for row in self._rows(run, task) if row[0] == generation]
+        return len(newest) == len(task) and all(is_done and clears != run.clears for _, is_done, clears in newest)
+
+    def _rows(self, run: Run, task: Task) -> list[tuple[int, bool, int]]:
+        if not task:
+            return []
+        with self._warehouse.session() as connection:
+            return connection.execute(
+                "SELECT generation, done_at IS NOT NULL, clears"
+                " FROM ops.look_back JOIN unnest(%s::text[], %s::text[]) AS t (feed, part) USING (feed, part)"
+                " WHERE dag_id = %s AND run_id = %s",
+                [[feed.name for feed, _ in task], [_part(scopes) for _, scopes in task], run.dag_id, run.run_id],
+            ).fetchall()
+
+    def plan(self, run: Run, feed: Feed, scopes: Sequence[str], generation: int) -> Plan:
+        """What an earlier try has decided for some vehicles, or a new decision, not kept yet.
+
+        What was read to its end and is held in part is not done: it is judged again.
         """
-        parts = {item.name: _part(members) for item, members in task}
         part = _part(scopes)
         with self._warehouse.session() as connection:
-            rows = connection.execute(
-                "SELECT generation, feed, done_at IS NOT NULL, clears, look_back_days, max_days, is_learned, reason"
-                " FROM ops.look_back JOIN unnest(%s::text[], %s::text[]) AS t (feed, part) USING (feed, part)"
-                " WHERE dag_id = %s AND run_id = %s ORDER BY generation DESC",
-                [list(parts), list(parts.values()), run.dag_id, run.run_id],
-            ).fetchall()
-            generation = rows[0][0] if rows else 1
-            newest = {row[1]: row for row in rows if row[0] == generation}
-            if len(newest) == len(parts) and all(row[2] and row[3] != run.clears for row in newest.values()):
-                generation += 1
-            elif feed.name in newest:
-                _, _, is_done, _, *numbers = newest[feed.name]
+            row = connection.execute(
+                "SELECT done_at IS NOT NULL AND NOT is_held, look_back_days, max_days, is_learned, reason FROM ops.look_back"
+                " WHERE dag_id = %s AND run_id = %s AND feed = %s AND part = %s AND generation = %s",
+                [run.dag_id, run.run_id, feed.name, part, generation],
+            ).fetchone()
+            if row:
+                is_done, *numbers = row
                 return Plan(LookBack(*numbers), part, generation, is_new=False, is_done=is_done)
             until = run.window.end.date()
             found = [learn(self._evidence(connection, dataset, until), self._max_days) for dataset in feed.datasets]
@@ -223,14 +235,25 @@ class LookBackBook:
         plan: Plan,
         days: Mapping[dt.datetime, Mapping[str, int]],
         until: Mapping[str, dt.datetime],
+        *,
+        is_held: bool = False,
     ) -> None:
-        """Write down that a plan is carried out: the days it read again and why, and until when vehicles are settled."""
+        """Write down that a plan is carried out: the days it read again and why, and until when vehicles are settled.
+
+        Args:
+            run: the run.
+            feed: what was read.
+            plan: what was decided.
+            days: the days, each with its reasons.
+            until: by vehicle.
+            is_held: not all of it is published: a part is held.
+        """
         told = {f"{day:%Y-%m-%d}": dict(why) for day, why in sorted(days.items())}
         with self._warehouse.session() as connection:
             connection.execute(
-                "UPDATE ops.look_back SET days = %s, done_at = now(), clears = %s"
+                "UPDATE ops.look_back SET days = %s, done_at = now(), clears = %s, is_held = %s"
                 " WHERE dag_id = %s AND run_id = %s AND feed = %s AND part = %s AND generation = %s",
-                [json.dumps(told), run.clears, run.dag_id, run.run_id, feed.name, plan.part, plan.generation],
+                [json.dumps(told), run.clears, is_held, run.dag_id, run.run_id, feed.name, plan.part, plan.generation],
             )
             connection.execute(
                 "INSERT INTO ops.settled AS o (account, dataset, scope, until)"

@@ -20,7 +20,7 @@ from fleetlake.window import DAY, Window
 
 if TYPE_CHECKING:
     from fleetlake.accounts import Account
-    from fleetlake.warehouse import Warehouse
+    from fleetlake.warehouse import ReadEnd, Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Reading:
     def __init__(self, warehouse: Warehouse, account: Account) -> None:
         self._warehouse = warehouse
         self._account = account
+        self._book = LookBackBook(warehouse, account.name, account.look_back_max_days)
 
     def rounds(self, run: Run, feed: Feed, scopes: Sequence[str], task: Work = ()) -> Iterator[list[Read]]:
         """What a task has to read of one feed, in rounds: what one round brings may show that more is to be read.
@@ -54,8 +55,8 @@ class Reading:
         The next round is asked for when the one before is published. When the last one is, the run's look-back is settled.
 
         A retry reads what is not published yet: of a try that was killed after its last page was published, nothing. So does
-        a run that failed and was cleared. When it had published everything before it was cleared, somebody asks for a
-        repetition, and the vendor is asked anew.
+        a run that failed and was cleared. When all of the task was over before it was cleared, published, refused or held,
+        somebody asks for a repetition, and the vendor is asked anew.
 
         Args:
             run: the run.
@@ -63,18 +64,18 @@ class Reading:
             scopes: what to read of it.
             task: everything the task reads, each feed with its scopes; empty: this feed alone.
         """
-        task = task or [(feed, scopes)]
+        generation = self._generation(run, task or [(feed, scopes)])
         if self._is_learned(run, feed):
-            yield from self._looking_back(run, feed, scopes, [item for item in task if self._is_learned(run, item[0])])
+            yield from self._looking_back(run, feed, scopes, generation)
         else:
-            yield self._reads(run, feed, scopes, [item for item in task if not self._is_learned(run, item[0])])
+            yield self._reads(run, feed, scopes, generation)
 
     def _is_learned(self, run: Run, feed: Feed) -> bool:
         """The feed's look-back is learned from what was found late."""
         is_dated = feed.kind is Kind.WINDOW and run.mode == "stream" and feed.looks_back
         return is_dated and self._account.look_back_days is None
 
-    def _reads(self, run: Run, feed: Feed, scopes: Sequence[str], task: Work) -> list[Read]:
+    def _reads(self, run: Run, feed: Feed, scopes: Sequence[str], generation: int) -> list[Read]:
         """What is not published yet.
 
         A stream cannot repeat: a repetition, a forced run and a run about days before the stream began read their window
@@ -82,7 +83,6 @@ class Reading:
         """
         may_stream = feed.kind is Kind.REVISION and run.mode == "stream" and not run.force
         batches = _batched(scopes, feed.batch)
-        generation = self._generation(run, task)
         keys = self._keys(run, feed, batches, generation)
         todo = self._unpublished(feed, [Read(feed=feed, key=key, scopes=batches[key.scope]) for key in keys])
         if not may_stream or generation > 1:
@@ -102,19 +102,39 @@ class Reading:
         return [key_of(self._account, feed, scope, window, name) for scope in batches for window in windows]
 
     def _generation(self, run: Run, task: Work) -> int:
-        """Which asking of the run this is: the first one that is not over, or that was ended since the run was cleared."""
-        generation = 1
-        while True:
-            ended: set[int] = set()
-            for feed, scopes in task:
-                keys = self._keys(run, feed, _batched(scopes, feed.batch), generation)
-                published = self._warehouse.published_reads([key.folder for key in keys], feed.datasets)
-                if len(published) < len(keys):
-                    return generation
-                ended.update(published.values())
-            if not ended or run.clears in ended:
-                return generation
+        """Which asking of the run this is, from 1: the newest one, or another when that was over before the run was cleared.
+
+        It is the same for all feeds of the task: what one has left to do keeps the others from beginning anew.
+        """
+        learned = [item for item in task if self._is_learned(run, item[0])]
+        others = [item for item in task if not self._is_learned(run, item[0])]
+        newest = max(self._newest(run, others), self._book.newest(run, learned), 1)
+        is_over = self._is_over(run, others, newest) and self._book.is_over(run, learned, newest)
+        return newest + 1 if is_over else newest
+
+    def _newest(self, run: Run, task: Work) -> int:
+        """The newest asking of which anything is known, 0 for none."""
+        generation = 0
+        while any(self._ends(run, feed, scopes, generation + 1)[0] for feed, scopes in task):
             generation += 1
+        return generation
+
+    def _is_over(self, run: Run, task: Work, generation: int) -> bool:
+        """All of an asking was over before the run was cleared.
+
+        A feed of which a batch is held is over too: batches after that one cannot be published either.
+        """
+        for feed, scopes in task:
+            ends, count = self._ends(run, feed, scopes, generation)
+            is_over = sum(end.is_over for end in ends) == count or any(end.is_held for end in ends)
+            if not is_over or any(end.clears == run.clears for end in ends):
+                return False
+        return True
+
+    def _ends(self, run: Run, feed: Feed, scopes: Sequence[str], generation: int) -> tuple[list[ReadEnd], int]:
+        """How a feed's reads have ended, and how many reads there are."""
+        keys = self._keys(run, feed, _batched(scopes, feed.batch), generation)
+        return list(self._warehouse.read_ends([key.folder for key in keys], feed.datasets).values()), len(keys)
 
     def _stream_starts(self, run: Run, feed: Feed, scopes: Sequence[str]) -> dict[str, tuple[str | None, dt.datetime]]:
         """Where each vehicle's stream goes on, and since when it leaves nothing out.
@@ -152,9 +172,9 @@ class Reading:
 
     # --- look-back ------------------------------------------------------------------------------------------------------
 
-    def _looking_back(self, run: Run, feed: Feed, scopes: Sequence[str], task: Work) -> Iterator[list[Read]]:
+    def _looking_back(self, run: Run, feed: Feed, scopes: Sequence[str], generation: int) -> Iterator[list[Read]]:
         """The run's own days, then days before them that were proven already and may have changed since."""
-        book = LookBackBook(self._warehouse, self._account.name, self._account.look_back_max_days)
+        book = self._book
         own = run.window.whole_days()
         longest = feed.max_days or 7
 
@@ -170,7 +190,7 @@ class Reading:
                 for key, members in _batched(by_window[window], feed.batch).items()
             ]
 
-        plan = book.plan(run, feed, scopes, task)
+        plan = book.plan(run, feed, scopes, generation)
         if plan.is_done:
             return
         back = _Back(book, feed, scopes, plan, own)
@@ -189,7 +209,8 @@ class Reading:
             done |= {read.key.folder: read for read in new}
             yield self._unpublished(feed, new)
         missed = {scope for read in self._unpublished(feed, list(done.values())) for scope in read.all_scopes}
-        book.close(run, feed, plan, back.why, back.settled(missed))
+        is_held = any(end.is_held for end in self._warehouse.read_ends(list(done), feed.datasets).values())
+        book.close(run, feed, plan, back.why, back.settled(missed), is_held=is_held)
         if back.why:
             told = ", ".join(f"{day:%Y-%m-%d} ({_told(why)})" for day, why in sorted(back.why.items()))
             log.info("%s: read again: %s", feed.name, told)

@@ -219,7 +219,7 @@ class Why:
         vehicle = str(row[contract.scope_column]) if contract.scope_column else None
         reads = self._rows(
             "SELECT folder, pages, starts_with(scope, 'batch-') AS is_batch FROM ops.read"
-            " WHERE account = %s AND dataset = %s AND folder <> %s"
+            " WHERE account = %s AND dataset = %s AND folder <> %s AND NOT is_held"
             " AND (%s::text IS NULL OR scope IN (%s, %s) OR starts_with(scope, 'batch-'))"
             " AND (%s::timestamptz IS NULL OR window_start IS NULL OR (window_start <= %s AND window_end > %s))"
             " ORDER BY published_at DESC",

@@ -2,7 +2,7 @@
 
 from fleetlake.changes import Change, Deletion
 from fleetlake.warehouse.publication import Publication
-from fleetlake.warehouse.records import CheckRecord, LoadRecord, QuarantineRecord, ReadRecord
+from fleetlake.warehouse.records import CheckRecord, LoadRecord, QuarantineRecord, ReadEnd, ReadRecord
 from fleetlake.warehouse.store import Warehouse
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "LoadRecord",
     "Publication",
     "QuarantineRecord",
+    "ReadEnd",
     "ReadRecord",
     "Warehouse",
 ]

@@ -147,7 +147,7 @@ def test_a_crash_before_the_plan_is_closed_costs_no_request(bikes, monkeypatch):
     class Crash(BaseException):
         pass
 
-    def crash(*_):
+    def crash(*_, **_named):
         raise Crash
 
     bikes.load(DAYS[2])

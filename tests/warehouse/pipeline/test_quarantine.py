@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import yaml
 from fleetlake.canonical import Digest
-from fleetlake.errors import BatchHeld, IncompleteAnswer
+from fleetlake.errors import BatchHeld, FleetlakeError, IncompleteAnswer
 from fleetlake.pipeline.redrive import redrive
 from fleetlake.raw import RawStore
+from fleetlake.vendors.powunity.client import PowUnityClient
 from fleetlake.window import Window
 
 DAY = "2026-11-20"
@@ -88,6 +89,110 @@ def test_critical_check_holds_the_batch_and_the_run_is_not_certified(strict):
     assert place.sql("SELECT DISTINCT state FROM ops.coverage WHERE dataset = 'powunity.trip'") == [("failed",)]
     with place.pipeline("powunity") as pipeline, pytest.raises(IncompleteAnswer, match="4 of 4 not complete"):
         pipeline.certify(place.run("powunity", DAY), datasets=["powunity.trip"])
+
+
+def hold_trips(columns, _schema):
+    """A distance above 900 km holds the batch."""
+    columns["distance_m"]["logicalTypeOptions"].update(maximum=900_000)
+    columns["distance_m"]["quality"] = [
+        {"type": "custom", "engine": "greatExpectations", "name": "distance", "severity": "critical"}
+    ]
+
+
+class Nonsense:
+    """Trips of 10 000 km, until the vendor has mended its answer."""
+
+    def __init__(self, monkeypatch):
+        self.is_mended = False
+        self.asked = 0
+        original = PowUnityClient.trips
+
+        def trips(client, device, window):
+            self.asked += 1
+            answer = original(client, device, window)
+            if self.is_mended:
+                return answer
+            rows = [{**row, "distance": 1e7} for row in json.loads(answer.body)]
+            return replace(answer, body=json.dumps(rows).encode())
+
+        monkeypatch.setattr(PowUnityClient, "trips", trips)
+
+
+@pytest.mark.parametrize("look_back_days", [0, None], ids=["fixed", "learned"])
+def test_a_held_batch_is_asked_for_anew_when_the_run_is_cleared_and_stops_no_other_feed(
+    strict, place, monkeypatch, look_back_days
+):
+    strict("powunity.trip", hold_trips)
+    place.accounts["powunity"] = replace(place.accounts["powunity"], look_back_days=look_back_days)
+    vendor = Nonsense(monkeypatch)
+    run = place.run("powunity", DAY, mode="stream")
+    with place.pipeline("powunity") as pipeline:
+        (chunk,) = pipeline.plan(run, entity_feed="devices", feeds=["trips"])
+
+    def load(**changes):
+        vendor.asked = 0
+        with place.pipeline("powunity") as pipeline:
+            pipeline.load(replace(run, **changes), feeds=["trips", "stops", "summary"], scopes=chunk)
+
+    with pytest.raises(BatchHeld, match=r"powunity\.trip"):
+        load()
+    assert vendor.asked == len(chunk)
+    for table in ("powunity.stop", "powunity.summary"):
+        place.assert_true(table, Window.day(DAY))
+    assert place.sql("SELECT DISTINCT dataset FROM ops.hole") == [("powunity.trip",)]
+    with pytest.raises(BatchHeld):
+        load()
+    assert vendor.asked == 0, "a retry judges what there is"
+    vendor.is_mended = True
+    load(clears=1)
+    assert vendor.asked == len(chunk)
+    place.assert_true("powunity.trip", Window.day(DAY))
+    assert place.sql("SELECT * FROM ops.hole") == []
+    load(clears=1)
+    assert vendor.asked == 0
+
+
+def test_a_held_batch_is_taken_from_raw_when_the_contract_is_mended(strict, place, monkeypatch):
+    before = place.settings
+    strict("powunity.trip", hold_trips)
+    vendor = Nonsense(monkeypatch)
+    run = place.run("powunity", DAY)
+    with place.pipeline("powunity") as pipeline:
+        (chunk,) = pipeline.plan(run, entity_feed="devices", feeds=["trips"])
+        with pytest.raises(BatchHeld):
+            pipeline.load(run, feeds=["trips"], scopes=chunk)
+    vendor.asked = 0
+    place.settings = before
+    strict("powunity.trip", lambda columns, _: columns["distance_m"]["logicalTypeOptions"].update(maximum=20_000_000))
+    assert redrive(place.settings, place.accounts["powunity"]).released == 1
+    assert vendor.asked == 0
+    assert place.sql("SELECT count(*) > 0, min(distance_m) FROM powunity.trip") == [(True, 1e7)]
+    assert place.sql("SELECT * FROM ops.hole") == []
+    with place.pipeline("powunity") as pipeline:
+        pipeline.load(run, feeds=["trips"], scopes=chunk)
+    assert vendor.asked == 0
+
+
+def test_an_error_that_a_retry_may_mend_is_raised_before_a_held_batch(strict, place, monkeypatch):
+    strict("powunity.trip", hold_trips)
+    Nonsense(monkeypatch)
+    run = place.run("powunity", DAY)
+    with place.pipeline("powunity") as pipeline:
+        (chunk,) = pipeline.plan(run, entity_feed="devices", feeds=["trips"])
+
+    def load():
+        with place.pipeline("powunity") as pipeline:
+            pipeline.load(run, feeds=["trips", "stops"], scopes=chunk)
+
+    with (
+        place.sandbox.faults("truncated_body:vendor=powunity,path=*/reports/stops"),
+        pytest.raises(FleetlakeError) as failed,
+    ):
+        load()
+    assert not isinstance(failed.value, BatchHeld)
+    with pytest.raises(BatchHeld):
+        load()
+    place.assert_true("powunity.stop", Window.day(DAY))
 
 
 def test_warning_changes_nothing_but_is_told(strict):

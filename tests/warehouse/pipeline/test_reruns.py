@@ -6,7 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from fleetlake.errors import ConfigError, IncompleteAnswer, UnknownVehicle, VendorUnavailable
+from fleetlake.errors import (
+    ConfigError,
+    FleetlakeError,
+    IncompleteAnswer,
+    ScopeUnavailable,
+    UnknownVehicle,
+    VendorUnavailable,
+)
 from fleetlake.reading import Lane
 from fleetlake.vendors.powunity.client import PowUnityClient
 from fleetlake.vendors.powunity.config import PowUnityConfig
@@ -80,42 +87,82 @@ def test_bikes_that_cannot_be_read_keep_no_other_from_being_read_by_the_next_try
     assert [row[0] for row in place.sql("SELECT scope FROM ops.hole ORDER BY 1")] == sorted(odd)
 
 
-@pytest.mark.parametrize("look_back_days", [0, None], ids=["fixed", "learned"])
-def test_neither_a_retry_nor_clearing_a_failed_run_repeats_a_feed_that_is_read(place, look_back_days):
+TRIPS, STOPS = ("trips", "/reports/trips"), ("stops", "/reports/stops")
+PROFILES, EVENTS = ("profiles", "/profile"), ("events", "/reports/events/")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "entity", "first", "second", "look_back_days"),
+    [
+        pytest.param("powunity", ("devices", "/api/devices"), TRIPS, STOPS, 0, id="fixed"),
+        pytest.param("powunity", ("devices", "/api/devices"), TRIPS, STOPS, None, id="learned"),
+        pytest.param("omnicomm", ("vehicle_tree", "/tree/vehicle"), PROFILES, EVENTS, None, id="fixed then learned"),
+        pytest.param("omnicomm", ("vehicle_tree", "/tree/vehicle"), EVENTS, PROFILES, None, id="learned then fixed"),
+    ],
+)
+def test_neither_a_retry_nor_clearing_a_failed_run_repeats_a_feed_that_is_read(
+    place, vendor, entity, first, second, look_back_days
+):
     """A worker may die after its last page was published and before anybody knows: its retry has nothing to do."""
-    place.accounts["powunity"] = replace(place.accounts["powunity"], look_back_days=look_back_days)
-    run = place.run("powunity", DAY, mode="stream")
+    place.accounts[vendor] = replace(place.accounts[vendor], look_back_days=look_back_days)
+    run = place.run(vendor, DAY, mode="stream")
 
     def load(**changes):
         place.sandbox.clear_log()
         again = replace(run, **changes)
-        with place.pipeline("powunity") as pipeline:
-            (chunk,) = pipeline.plan(again, entity_feed="devices", feeds=[])
-            pipeline.load(again, feeds=["trips", "stops"], scopes=chunk)
+        with place.pipeline(vendor) as pipeline:
+            chunks = pipeline.plan(again, entity_feed=entity[0], feeds=[])
+            pipeline.load(again, feeds=[first[0], second[0]], scopes=[scope for chunk in chunks for scope in chunk])
+
+    def load_in_vain(**changes):
+        with place.sandbox.faults(f"truncated_body:vendor={vendor},path=*{second[1]}*"), pytest.raises(FleetlakeError):
+            load(**changes)
 
     def asked():
-        paths = [entry["path"].rpartition("/api/")[2] for entry in place.sandbox.log("powunity")]
-        return {path: paths.count(path) for path in paths if path in ("devices", "reports/trips", "reports/stops")}
+        paths = [entry["path"] for entry in place.sandbox.log(vendor)]
+        found = {name: sum(part in path for path in paths) for name, part in (entity, first, second)}
+        return {name: count for name, count in found.items() if count}
 
-    with place.sandbox.faults("drop:vendor=powunity,path=*/reports/stops,count=20"), pytest.raises(VendorUnavailable):
-        load()
+    load_in_vain()
+    vehicles = asked()[first[0]]
     load()
-    assert asked() == {"reports/stops": 4}, "the list and the first feed were published by the first try"
+    assert asked() == {second[0]: vehicles}, "the list and the first feed were published by the first try"
     load()
     assert asked() == {}
-    whole = {"devices": 1, "reports/trips": 4, "reports/stops": 4}
+    whole = {entity[0]: 1, first[0]: vehicles, second[0]: vehicles}
     load(clears=1)
     assert asked() == whole, "a finished run is cleared to have all of it read again"
     load(clears=1)
     assert asked() == {}
-    with place.sandbox.faults("drop:vendor=powunity,path=*/reports/stops,count=20"), pytest.raises(VendorUnavailable):
-        load(clears=2)
+    load_in_vain(clears=2)
+    load_in_vain(clears=2)
+    assert first[0] not in asked()
     load(clears=3)
-    assert asked() == {"devices": 1, "reports/stops": 4}, "the list is a task of its own"
+    assert asked() == {entity[0]: 1, second[0]: vehicles}, "the list is a task of its own"
     load(clears=3)
     assert asked() == {}
     load(clears=4)
     assert asked() == whole
+
+
+def test_clearing_a_finished_run_asks_anew_for_all_although_a_vehicle_is_refused(place, monkeypatch):
+    run = place.run("powunity", DAY)
+    with place.pipeline("powunity") as pipeline:
+        (chunk,) = pipeline.plan(run, entity_feed="devices", feeds=["trips"])
+    original, asked = PowUnityClient.trips, []
+
+    def trips(client, device, window):
+        asked.append(device)
+        if device == chunk[0]:
+            raise ScopeUnavailable("no access")
+        return original(client, device, window)
+
+    monkeypatch.setattr(PowUnityClient, "trips", trips)
+    for clears, wanted in [(0, chunk), (0, chunk[:1]), (1, chunk), (1, chunk[:1]), (2, chunk)]:
+        asked.clear()
+        with place.pipeline("powunity") as pipeline:
+            pipeline.load(replace(run, clears=clears), feeds=["trips"], scopes=chunk)
+        assert sorted(asked) == sorted(wanted), clears
 
 
 def test_a_retry_of_a_finished_stream_asks_for_nothing(place):
