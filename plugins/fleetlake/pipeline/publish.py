@@ -23,7 +23,7 @@ import numpy as np
 
 from fleetlake.changes import Change
 from fleetlake.coverage import Interval, unproven
-from fleetlake.errors import BatchHeld, DataError, Skippable
+from fleetlake.errors import BatchHeld, DataError, Retriable, Skippable
 from fleetlake.pipeline import entries
 from fleetlake.pipeline.aside import audit_rejects, typing_rejects
 from fleetlake.pipeline.batch import Batch, Batcher
@@ -237,11 +237,12 @@ class Publisher:
                 raise DataError("it is about no batch", where=name.path)
             self.publish_again(Before(entry, as_then=True), self._room.feeds[entry.feed], contract, Summary())
             log.warning("%s: load %s was interrupted by a crash: it is finished now", contract.table, entry.load_id)
-        except DataError as error:
-            # The crash came before the entry was written, or a page is lost: its own task publishes it again.
-            log.warning(
-                "%s: load %s was interrupted by a crash and is left to its task: %s", contract.table, name.load, error
-            )
+        except Retriable:
+            raise
+        except Exception as error:
+            # The crash came before the entry was written, a page is lost, or it cannot be published at all: that stops nobody
+            # else. Its own task publishes it again, or says why not.
+            log.warning("%s: load %s was interrupted and is left to its task: %s", contract.table, name.load, error)
         self._warehouse.note_publishing(contract.table, name.load, None)
 
     def _in_view_of_newer(

@@ -272,3 +272,14 @@ def test_rows_taken_up_later_do_not_bring_back_what_a_newer_answer_lacks(strict,
     assert still <= live, "what it still has is taken"
     assert place.sql("SELECT count(*) FROM ops.quarantine WHERE resolved_at IS NULL") == [(0,)]
     assert_alike(place, "suivideflotte.trip")
+
+
+def test_a_publication_that_cannot_be_finished_stops_nobody_else(place, busy, answers, monkeypatch):  # noqa: F811
+    answers.change = lambda rows: rows[1:]
+    die(monkeypatch, Publication, "upsert", lambda: load_trips(place, busy, "older"))
+    ((page,),) = place.sql("SELECT journal FROM ops.publishing WHERE dataset = 'powunity.trip'")
+    entry = place.settings.home / "raw" / page
+    entry.write_text("{")
+    answers.change = None
+    load_trips(place, busy, "newer")
+    assert place.sql(f"SELECT count(*) FROM {TRIP} WHERE deleted_at IS NOT NULL") == [(0,)]
