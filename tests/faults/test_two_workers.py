@@ -26,8 +26,7 @@ def task(ledger):
     chains = [Chain(ledger, None, vehicle, DAY, "task") for vehicle in read]
     order = {
         "url": ledger.settings.raw_url,
-        "rcs": chains[0].rcs,
-        "take": chains[0].take,
+        **chains[0].source,
         "load": {"settings": settings, "day": DAY, "run_id": "task", "vehicles": read},
     }
     return order, chains
